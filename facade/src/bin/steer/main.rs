@@ -1,0 +1,2 @@
+//! The `steer` binary.
+fn main() {}
