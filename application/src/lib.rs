@@ -1,1 +1,7 @@
-//! application
+//! Steersman's decisions, use cases and drivers, on the domain's entities and ports.
+
+pub mod client;
+pub mod driver;
+pub mod reconcile;
+pub mod scheduling;
+pub mod usecase;

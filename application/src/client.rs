@@ -1,0 +1,140 @@
+//! The API as every part of Steersman uses it, be it in the same process (`usecase::Api`) or over the network: agents,
+//! controllers and host programs depend on this trait alone.
+
+use std::sync::Arc;
+use steersman_domain::ports::{ListPage, Scope, StoreError, WatchStream};
+use steersman_domain::selector::{FieldSelector, Selector};
+use steersman_domain::validate::FieldError;
+use steersman_domain::{Key, Object, Revision, Stored, Str, Uid};
+
+/// Why the API refused. Each variant is one `reason` of a Kubernetes `Status`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    #[error("{} \"{}\" not found", .0.kind.qualified_plural(), .0.name)]
+    NotFound(Key),
+    #[error("{} \"{}\" already exists", .0.kind.qualified_plural(), .0.name)]
+    AlreadyExists(Key),
+    /// The object has moved on since the caller read it, or a precondition does not hold.
+    #[error("Operation cannot be fulfilled on {} \"{}\": {message}", .key.kind.qualified_plural(), .key.name)]
+    Conflict { key: Key, message: String },
+    /// The object breaks rules; every breach is listed.
+    #[error("{} \"{}\" is invalid: {}", .key.kind, .key.name, join(.errors))]
+    Invalid { key: Key, errors: Vec<FieldError> },
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("{} \"{}\" is forbidden: {message}", .key.kind.qualified_plural(), .key.name)]
+    Forbidden { key: Key, message: String },
+    /// The revision is no longer retained: list again.
+    #[error("{0}")]
+    Expired(String),
+    /// May be tried again after some seconds (a disruption budget, say).
+    #[error("{message}")]
+    TooManyRequests { message: String, retry_after_secs: u32 },
+    /// The store or the server cannot be reached; the outcome of a write is unknown.
+    #[error("{0}")]
+    Unavailable(String),
+    /// Something that this server does not do, and what to do instead.
+    #[error("{0}")]
+    NotSupported(String),
+    #[error("{0}")]
+    Unauthorized(String),
+}
+
+fn join(errors: &[FieldError]) -> String {
+    match errors {
+        [one] => one.to_string(),
+        many => format!("[{}]", many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Compacted { .. } => ApiError::Expired(format!("The resourceVersion is too old: {error}")),
+            StoreError::Future { .. } => ApiError::BadRequest(format!("Too large resource version: {error}")),
+            StoreError::Unavailable(message) => ApiError::Unavailable(message),
+        }
+    }
+}
+
+/// What happens to the dependents of a deleted object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Propagation {
+    /// Dependents are deleted afterwards.
+    #[default]
+    Background,
+    /// Dependents that block are deleted first.
+    Foreground,
+    /// Dependents stay, without an owner.
+    Orphan,
+}
+
+/// How to delete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeleteOptions {
+    /// Seconds; `None`: the object's own.
+    pub grace_period_seconds: Option<i64>,
+    /// `None`: the kind's default (background).
+    pub propagation: Option<Propagation>,
+    /// Only if the object has this uid.
+    pub uid: Option<Uid>,
+    /// Only if the object is at this revision.
+    pub resource_version: Option<Revision>,
+    pub dry_run: bool,
+}
+
+/// How to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WriteOptions {
+    /// Do everything but store.
+    pub dry_run: bool,
+    /// Who writes, for conflicts and audit: `kubectl-client-side-apply`, `node-agent`.
+    pub field_manager: Str,
+}
+
+/// Which part of an object an update is about. The other parts stay as they are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// Metadata and spec (for kinds without status: everything).
+    #[default]
+    Main,
+    /// The status, and the labels and annotations as Kubernetes allows.
+    Status,
+}
+
+/// Which objects to list or watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub scope: Scope,
+    pub labels: Selector,
+    pub fields: FieldSelector,
+}
+
+/// The API.
+///
+/// Writes go by the revision in the object's metadata: 0 in an update means "whatever is there". Every answer is the object
+/// as stored. Dropping a future leaves the outcome of a write unknown.
+#[async_trait::async_trait]
+pub trait Client: Send + Sync + 'static {
+    /// The object now; `NotFound` when there is none.
+    async fn get(&self, key: &Key) -> Result<Arc<Stored>, ApiError>;
+
+    /// All selected objects, consistent at the answer's revision.
+    async fn list(&self, selection: &Selection) -> Result<ListPage, ApiError>;
+
+    /// Changes of selected objects after a revision. An object that leaves the selection is delivered as deleted, one that
+    /// enters it as created.
+    async fn watch(&self, selection: &Selection, after: Revision) -> Result<Box<dyn WatchStream>, ApiError>;
+
+    /// Creates.
+    async fn create(&self, object: Object, options: &WriteOptions) -> Result<Arc<Stored>, ApiError>;
+
+    /// Replaces a part.
+    async fn update(&self, object: Object, part: Part, options: &WriteOptions) -> Result<Arc<Stored>, ApiError>;
+
+    /// Deletes, or begins to: the answer is the object as it is then (`deletionTimestamp` set when it is still there).
+    async fn delete(&self, key: &Key, options: &DeleteOptions) -> Result<Arc<Stored>, ApiError>;
+
+    /// Binds a pod to a node through the node's ledger; `Conflict` when it no longer fits or is bound already.
+    async fn bind(&self, pod: &Key, uid: &Uid, node: &str) -> Result<Arc<Stored>, ApiError>;
+}

@@ -1,0 +1,5 @@
+//! The only async part of the core: queues, loops, the executor.
+
+pub mod agent;
+pub mod controllers;
+pub mod scheduler;

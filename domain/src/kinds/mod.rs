@@ -1,0 +1,19 @@
+//! The entities: one file per family, with the rules that live on them.
+
+mod config;
+mod event;
+mod ledgers;
+mod node;
+mod pod;
+mod scheduling;
+mod service;
+mod workload;
+
+pub use config::*;
+pub use event::*;
+pub use ledgers::*;
+pub use node::*;
+pub use pod::*;
+pub use scheduling::*;
+pub use service::*;
+pub use workload::*;

@@ -1,0 +1,14 @@
+//! The ports: what the core needs of the outside, and the decisions that a host may replace. Decision ports are synchronous
+//! and pure; effect ports are async, fallible and object-safe.
+
+mod clock;
+mod repository;
+mod runtime;
+mod scheduler;
+mod store;
+
+pub use clock::*;
+pub use repository::*;
+pub use runtime::*;
+pub use scheduler::*;
+pub use store::*;

@@ -1,0 +1,242 @@
+//! The runtime: what runs the containers of pods on a node. One port for functions, processes and OCI containers.
+
+use crate::{Condition, Str, Time, Uid};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A pod as a runtime sees it: the frame in which its containers run.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SandboxSpec {
+    pub uid: Uid,
+    pub namespace: Str,
+    pub name: Str,
+    pub hostname: Str,
+    /// The pod's labels and annotations, for what containers read through files; empty when not needed.
+    pub service_account: Str,
+}
+
+/// Who a container runs as. `None`: as the runtime decides (for processes: as the host program).
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Identity {
+    pub user: Option<u32>,
+    pub group: Option<u32>,
+    pub supplemental_groups: Vec<u32>,
+    /// Refuse to start as user 0.
+    pub non_root: bool,
+    /// Capabilities to keep beyond none, without `CAP_`; `ALL` keeps all.
+    pub add_capabilities: Vec<Str>,
+    pub drop_capabilities: Vec<Str>,
+    pub privileged: bool,
+    pub read_only_root: bool,
+    /// `false` (the default here) sets no_new_privs.
+    pub allow_privilege_escalation: bool,
+}
+
+/// What a container may use. 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Limits {
+    /// Share of cpu under contention, thousandths of a core.
+    pub cpu_request_milli: i64,
+    /// Hard limit, thousandths of a core.
+    pub cpu_limit_milli: i64,
+    /// Bytes.
+    pub memory_limit_bytes: i64,
+    /// Processes and threads.
+    pub pids_limit: i64,
+}
+
+/// A directory, prepared by the runtime's `prepare_volume`, that appears at a path.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Mount {
+    pub volume: Str,
+    pub path: PathBuf,
+    pub sub_path: PathBuf,
+    pub read_only: bool,
+}
+
+/// What a volume holds.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum VolumeContent {
+    /// An empty directory that lives as long as the pod. `limit_bytes` 0: none; `memory`: a tmpfs.
+    Empty { limit_bytes: i64, memory: bool },
+    /// Files by relative path, with their mode; replaced as a whole, atomically, when prepared again.
+    Files { files: Vec<(PathBuf, Vec<u8>, u32)>, secret: bool },
+    /// A directory of the host.
+    Host { path: PathBuf, create: bool },
+}
+
+/// One container to start. All expansion is done: arguments and environment are final.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ContainerSpec {
+    pub pod: Uid,
+    pub name: Str,
+    /// Counts starts of this container in this pod, from 0.
+    pub attempt: u32,
+    pub image: Str,
+    /// Program and arguments. Empty: the image's own, where the runtime has images; else refused.
+    pub command: Vec<String>,
+    /// The whole environment, in order; never the host's.
+    pub env: Vec<(String, String)>,
+    pub working_dir: Option<PathBuf>,
+    pub identity: Identity,
+    pub limits: Limits,
+    pub mounts: Vec<Mount>,
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ExitRecord {
+    /// The exit code; 128 + n when signal n ended it.
+    pub exit_code: i32,
+    /// The signal that ended it; 0: none.
+    pub signal: i32,
+    /// The kernel killed it for its memory limit.
+    pub oom_killed: bool,
+    pub started_at_micros: i64,
+    pub finished_at_micros: i64,
+    /// What went wrong where the runtime itself failed (the record of an exit was lost, say).
+    pub message: Str,
+}
+
+/// A container as the runtime knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerRecord {
+    pub name: Str,
+    pub attempt: u32,
+    /// The id, as `containerID` shows it after `handler://`.
+    pub id: Str,
+    /// Process id, where there is one.
+    pub pid: Option<u32>,
+    pub started_at: Time,
+    /// `None`: running.
+    pub exit: Option<ExitRecord>,
+}
+
+/// A sandbox as the runtime knows it: what an agent adopts after a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxRecord {
+    pub spec: SandboxSpec,
+    pub ip: Ipv4Addr,
+    /// Every container with its latest attempt, in order of first start.
+    pub containers: Vec<ContainerRecord>,
+}
+
+/// Something that happened in a runtime.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuntimeEvent {
+    /// A container ended. Delivered once for each attempt to every open subscription.
+    Exited { pod: Uid, container: ContainerRecord },
+    /// The sandbox itself is lost (its shim was killed): its containers are gone or no longer known.
+    SandboxLost { pod: Uid, message: String },
+}
+
+/// Which log lines to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogQuery {
+    pub pod: Uid,
+    pub container: Str,
+    /// `None`: the latest attempt.
+    pub attempt: Option<u32>,
+    pub follow: bool,
+    /// Only the last n lines.
+    pub tail: Option<u64>,
+    /// Only lines written at or after.
+    pub since: Option<Time>,
+    /// Put the time (RFC 3339 with nanoseconds) before each line.
+    pub timestamps: bool,
+    /// Stop after this many bytes.
+    pub limit_bytes: Option<u64>,
+}
+
+/// Why a runtime did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RuntimeError {
+    /// The pod can never run like this here: a setting that cannot be honoured. Says which and how to mend it.
+    #[error("{0}")]
+    Refused(String),
+    /// The program could not be started: it does not exist, may not run, its directory is missing.
+    #[error("{message}")]
+    CannotRun { reason: &'static str, message: String, exit_code: i32 },
+    #[error("{0} is not known to the runtime")]
+    NotFound(String),
+    /// May work later.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Events of a runtime, from the moment of subscription.
+#[async_trait::async_trait]
+pub trait RuntimeEvents: Send {
+    /// The next event; `None` when the runtime is gone. Cancel-safe.
+    async fn next(&mut self) -> Option<RuntimeEvent>;
+}
+
+/// Log text as it is read.
+#[async_trait::async_trait]
+pub trait LogStream: Send {
+    /// The next piece, whole lines where possible; `None` at the end (never while following a running container).
+    async fn next(&mut self) -> Result<Option<bytes::Bytes>, RuntimeError>;
+}
+
+/// What a command run inside a container answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOutput {
+    pub exit_code: i32,
+    /// The first 10 kB of both streams.
+    pub output: Vec<u8>,
+}
+
+/// A runtime of pods on one node.
+///
+/// Every call is idempotent by pod uid, container name and attempt, so that an agent which lost an answer repeats the call.
+/// Dropping a future leaves the outcome unknown; `sandboxes` then tells. Containers outlive the agent unless the runtime
+/// cannot keep them (then `sandboxes` does not list them).
+#[async_trait::async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// The handler by which runtime classes name it.
+    fn handler(&self) -> &'static str;
+
+    /// What the node should say about the runtime (mechanisms that are missing, and what follows).
+    async fn conditions(&self) -> Vec<Condition>;
+
+    /// Makes the pod's frame: its address, directories and limits. Answers the address.
+    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<Ipv4Addr, RuntimeError>;
+
+    /// Every sandbox that exists, dead or alive.
+    async fn sandboxes(&self) -> Result<Vec<SandboxRecord>, RuntimeError>;
+
+    /// Makes or refreshes a volume of the pod.
+    async fn prepare_volume(&self, pod: &Uid, name: &str, content: &VolumeContent) -> Result<(), RuntimeError>;
+
+    /// Starts a container; answers once the program runs (its `exec` succeeded).
+    async fn start_container(&self, spec: &ContainerSpec) -> Result<ContainerRecord, RuntimeError>;
+
+    /// Ends a container: SIGTERM now, SIGKILL to everything it started after `grace` (at once when zero). Answers how it
+    /// ended, when nothing of it is left. A second call with a shorter grace brings the deadline forward.
+    async fn stop_container(&self, pod: &Uid, name: &str, grace: Duration) -> Result<ExitRecord, RuntimeError>;
+
+    /// Runs a command with the environment, identity and limits of a running container.
+    async fn exec(
+        &self,
+        pod: &Uid,
+        name: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<ExecOutput, RuntimeError>;
+
+    /// Sends an HTTP GET to the pod's address (for lifecycle hooks); answers the status code.
+    async fn http_get(&self, pod: &Uid, port: u16, path: &str, timeout: Duration) -> Result<u16, RuntimeError>;
+
+    /// Answers when every TCP port accepts connections at the pod's address. Waits for ever; cancel-safe.
+    async fn ports_open(&self, pod: &Uid, ports: &[u16]) -> Result<(), RuntimeError>;
+
+    /// Reads a container's log.
+    async fn logs(&self, query: LogQuery) -> Result<Box<dyn LogStream>, RuntimeError>;
+
+    /// Kills what is left, removes directories and limits, frees the address. Unknown pods are fine.
+    async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError>;
+
+    /// Events from now on.
+    async fn events(&self) -> Box<dyn RuntimeEvents>;
+}
