@@ -110,10 +110,26 @@ pub struct Selection {
     pub fields: FieldSelector,
 }
 
+/// One write. Several are sent together so that a pass of a controller is one group in the store.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    Create(Object),
+    /// Replaces a part. The revision in the metadata is the precondition; 0 means "whatever is there".
+    Update(Object, Part),
+    Delete(Key, DeleteOptions),
+    /// Binds a pod to a node through the node's ledger; `Conflict` when it is bound already, has another uid, or no
+    /// longer fits.
+    Bind {
+        pod: Key,
+        uid: Uid,
+        node: Str,
+    },
+}
+
 /// The API.
 ///
-/// Writes go by the revision in the object's metadata: 0 in an update means "whatever is there". Every answer is the object
-/// as stored. Dropping a future leaves the outcome of a write unknown.
+/// Every answer is the object as stored; for a delete, the object as it is then (`deletionTimestamp` set while it is still
+/// there). Dropping a future leaves the outcome of its writes unknown.
 #[async_trait::async_trait]
 pub trait Client: Send + Sync + 'static {
     /// The object now; `NotFound` when there is none.
@@ -126,15 +142,25 @@ pub trait Client: Send + Sync + 'static {
     /// enters it as created.
     async fn watch(&self, selection: &Selection, after: Revision) -> Result<Box<dyn WatchStream>, ApiError>;
 
+    /// Performs writes in order, each wholly or not at all and independent of the others; one answer for each.
+    async fn write(&self, writes: Vec<Write>, options: &WriteOptions) -> Vec<Result<Arc<Stored>, ApiError>>;
+
     /// Creates.
-    async fn create(&self, object: Object, options: &WriteOptions) -> Result<Arc<Stored>, ApiError>;
+    async fn create(&self, object: Object, options: &WriteOptions) -> Result<Arc<Stored>, ApiError> {
+        only(self.write(vec![Write::Create(object)], options).await)
+    }
 
     /// Replaces a part.
-    async fn update(&self, object: Object, part: Part, options: &WriteOptions) -> Result<Arc<Stored>, ApiError>;
+    async fn update(&self, object: Object, part: Part, options: &WriteOptions) -> Result<Arc<Stored>, ApiError> {
+        only(self.write(vec![Write::Update(object, part)], options).await)
+    }
 
-    /// Deletes, or begins to: the answer is the object as it is then (`deletionTimestamp` set when it is still there).
-    async fn delete(&self, key: &Key, options: &DeleteOptions) -> Result<Arc<Stored>, ApiError>;
+    /// Deletes, or begins to.
+    async fn delete(&self, key: &Key, options: &DeleteOptions) -> Result<Arc<Stored>, ApiError> {
+        only(self.write(vec![Write::Delete(key.clone(), options.clone())], &WriteOptions::default()).await)
+    }
+}
 
-    /// Binds a pod to a node through the node's ledger; `Conflict` when it no longer fits or is bound already.
-    async fn bind(&self, pod: &Key, uid: &Uid, node: &str) -> Result<Arc<Stored>, ApiError>;
+fn only(mut answers: Vec<Result<Arc<Stored>, ApiError>>) -> Result<Arc<Stored>, ApiError> {
+    answers.pop().unwrap_or_else(|| Err(ApiError::Unavailable("the server gave no answer".into())))
 }

@@ -92,7 +92,7 @@ fn compact(raw: Box<RawValue>) -> Box<RawValue> {
 }
 
 /// Whether a field holds its empty value and is left out when written (`omitempty`).
-pub trait Omit {
+pub(crate) trait Omit {
     fn omit(&self) -> bool;
 }
 
@@ -138,7 +138,7 @@ impl<T: Omit> Omit for Arc<T> {
 }
 
 /// A field name, borrowed from the input where it can be.
-pub struct FieldName<'de>(pub Cow<'de, str>);
+pub(crate) struct FieldName<'de>(pub(crate) Cow<'de, str>);
 
 impl<'de> Deserialize<'de> for FieldName<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -240,7 +240,7 @@ macro_rules! entity {
 pub(crate) use entity;
 
 /// Puts the field's name in front of a decoding error, so that the message holds the whole path.
-pub fn within<E: Error>(field: &str, error: E) -> E {
+pub(crate) fn within<E: Error>(field: &str, error: E) -> E {
     let message = error.to_string();
     match message.strip_prefix('\u{1}') {
         Some(rest) => E::custom(format!("\u{1}{field}.{rest}")),
@@ -249,6 +249,6 @@ pub fn within<E: Error>(field: &str, error: E) -> E {
 }
 
 /// The message of a decoding error as a person reads it: `spec.replicas: invalid type: …`.
-pub fn decode_message(error: &serde_json::Error) -> String {
+pub(crate) fn decode_message(error: &serde_json::Error) -> String {
     error.to_string().replace('\u{1}', "")
 }
