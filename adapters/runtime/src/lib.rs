@@ -1,1 +1,3 @@
 //! adapters/runtime
+
+pub mod proxy;
