@@ -56,7 +56,8 @@ const ROOTS: &[&str] = &[
 pub fn run(check: bool) -> Result<()> {
     let (root, crates) = locate()?;
     let messages = messages::read(&crates.pb.join("src"))?;
-    let bindings = bindings::read(&crates.openapi.join("src").join(RELEASE))?;
+    let mut bindings = bindings::read(&crates.openapi.join("src").join(RELEASE))?;
+    adopt_inlined(&messages, &mut bindings);
     let table = render(&messages, &bindings, &crates.versions)?;
     let path = root.join(TABLE);
     if check {
@@ -101,6 +102,25 @@ fn locate() -> Result<(PathBuf, Crates)> {
     let root = metadata["workspace_root"].as_str().context("cargo metadata names no workspace root")?;
     let versions = format!("{pb_version} and {openapi_version} ({RELEASE})");
     Ok((PathBuf::from(root), Crates { pb, openapi, versions }))
+}
+
+/// Gives a message that only exists inlined in another (`VolumeSource` in `Volume`) the JSON names
+/// and descriptions that its fields have there.
+fn adopt_inlined(messages: &BTreeMap<String, Message>, bindings: &mut BTreeMap<String, Binding>) {
+    let mut adopted = BTreeMap::new();
+    for (key, binding) in bindings.iter() {
+        for field in messages.get(key).into_iter().flat_map(|m| &m.fields) {
+            if binding.fields.contains_key(&field.key) || bindings.contains_key(&field.base) {
+                continue;
+            }
+            let Some(inlined) = messages.get(&field.base) else { continue };
+            let fields = inlined.fields.iter();
+            let fields = fields.filter_map(|f| Some((f.key.clone(), binding.fields.get(&f.key)?.clone()))).collect();
+            let own = Binding { name: inlined.name.clone(), docs: inlined.docs.clone(), fields };
+            adopted.insert(field.base.clone(), own);
+        }
+    }
+    bindings.extend(adopted);
 }
 
 /// Lays out the table: every root, and every type that one refers to, by name.

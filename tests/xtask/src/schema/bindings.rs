@@ -14,7 +14,7 @@ pub(super) struct Binding {
 }
 
 /// One field of a [`Binding`].
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct BindingField {
     pub(super) json: String,
     pub(super) required: bool,
@@ -72,7 +72,8 @@ fn parse(text: &str) -> Option<Binding> {
             inside = false;
         } else if inside && let Some(rest) = trimmed.strip_prefix("pub ") {
             let (key, kind) = rest.split_once(": ")?;
-            let field = BindingField { required: !kind.starts_with("Option<"), docs: docs.join(" "), ..Default::default() };
+            let field =
+                BindingField { required: !kind.starts_with("Option<"), docs: docs.join(" "), ..Default::default() };
             binding.fields.insert(plain(key), field);
             docs.clear();
         } else if let Some((json, key)) = trimmed.split_once(" => Field::Key_") {
