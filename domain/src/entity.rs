@@ -11,7 +11,10 @@ use std::sync::Arc;
 /// The fields of an entity that Steersman carries without acting on them: raw, compact JSON text by field name,
 /// in name order. Empty at the cost of one pointer.
 #[derive(Clone, Default)]
-pub struct Extra(Option<Box<Vec<(Str, Arc<RawValue>)>>>);
+pub struct Extra(Option<Box<Fields>>);
+
+/// Raw JSON text by field name, in name order.
+type Fields = Vec<(Str, Arc<RawValue>)>;
 
 impl Extra {
     /// The raw JSON text of a carried field.

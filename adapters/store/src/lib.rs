@@ -1,1 +1,5 @@
-//! adapters/store
+//! Stores for Steersman. Now: in memory, the reference that every other store is compared with.
+
+mod memory;
+
+pub use memory::MemoryStore;

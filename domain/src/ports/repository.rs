@@ -1,6 +1,8 @@
 //! Repositories: typed access to objects, as host programs and use cases like it. Implemented once, on any `Store`
 //! (`crate::repository`).
 
+#![cfg_attr(feature = "testing", allow(missing_debug_implementations, reason = "mocks have nothing to show"))]
+
 use crate::{Node, Pod, Revision, Str};
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ pub enum RepositoryError {
 }
 
 macro_rules! repository {
-    ($(#[$doc:meta])* $name:ident, $mock:ident, $entity:ty) => {
+    ($(#[$doc:meta])* $name:ident, $entity:ident) => {
         $(#[$doc])*
         ///
         /// Every read is of the newest state. Writes go by the revision in the object's metadata: 0 creates and fails
@@ -40,9 +42,9 @@ macro_rules! repository {
 
 repository!(
     /// Pods.
-    PodRepository, MockPodRepository, Pod
+    PodRepository, Pod
 );
 repository!(
     /// Nodes; the namespace is empty.
-    NodeRepository, MockNodeRepository, Node
+    NodeRepository, Node
 );

@@ -1,0 +1,257 @@
+//! The present, the log, and the reading of both.
+
+use imbl::OrdMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::Bound;
+use std::sync::Arc;
+use steersman_domain::ports::{
+    Change, Committed, ListPage, ListQuery, Op, Precondition, Rejected, Scope, StoreError, Txn,
+};
+use steersman_domain::{Key, Kind, Revision, Stored, Str, Time};
+
+/// The objects of one kind by namespace and name.
+pub(super) type Table = OrdMap<(Str, Str), Arc<Stored>>;
+
+/// Everything under the lock.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) revision: Revision,
+    /// The oldest revision that can be read or watched from.
+    pub(super) oldest: Revision,
+    pub(super) term: u64,
+    tables: BTreeMap<Kind, Table>,
+    logs: BTreeMap<Kind, VecDeque<Change>>,
+    /// When revisions were decided: (first revision, time), one entry per change of time, oldest first. Times never go
+    /// back here even when the writers' clocks do.
+    times: VecDeque<(Revision, Time)>,
+}
+
+fn slot(key: &Key) -> (Str, Str) {
+    (key.namespace.clone(), key.name.clone())
+}
+
+impl State {
+    pub(super) fn current(&self, key: &Key) -> Option<&Arc<Stored>> {
+        self.tables.get(&key.kind)?.get(&slot(key))
+    }
+
+    /// Whether a revision can be read: neither compacted nor in the future.
+    pub(super) fn readable(&self, at: Revision) -> Result<(), StoreError> {
+        if at < self.oldest {
+            return Err(StoreError::Compacted { wanted: at, oldest: self.oldest });
+        }
+        if at > self.revision {
+            return Err(StoreError::Future { wanted: at, newest: self.revision });
+        }
+        Ok(())
+    }
+
+    /// Applies a transaction wholly or not at all.
+    pub(super) fn apply(&mut self, txn: Txn) -> Result<Committed, Rejected> {
+        for precondition in &txn.preconditions {
+            self.check(precondition)?;
+        }
+        for op in &txn.ops {
+            if let Op::Delete(key) = op
+                && self.current(key).is_none()
+            {
+                return Err(Rejected::NotFound(key.clone()));
+            }
+        }
+        let time = self.times.back().map_or(txn.at, |(_, last)| txn.at.max(*last));
+        let mut results = Vec::with_capacity(txn.ops.len());
+        for op in txn.ops {
+            results.extend(self.perform(op, time));
+        }
+        Ok(Committed { results })
+    }
+
+    fn check(&self, precondition: &Precondition) -> Result<(), Rejected> {
+        match precondition {
+            Precondition::Revision(key, expected) => match self.current(key) {
+                None => Err(Rejected::NotFound(key.clone())),
+                Some(found) if found.revision != *expected => {
+                    Err(Rejected::Conflict { key: key.clone(), expected: *expected, found: found.revision })
+                }
+                Some(_) => Ok(()),
+            },
+            Precondition::Absent(key) => match self.current(key) {
+                Some(_) => Err(Rejected::Exists(key.clone())),
+                None => Ok(()),
+            },
+            Precondition::Term(expected) if *expected != self.term => {
+                Err(Rejected::Term { expected: *expected, found: self.term })
+            }
+            Precondition::Term(_) => Ok(()),
+        }
+    }
+
+    /// Performs one op that is known to apply, at the next revision.
+    fn perform(&mut self, op: Op, time: Time) -> Option<Arc<Stored>> {
+        let revision = Revision(self.revision.0 + 1);
+        let table = self.tables.entry(op.key().kind).or_default();
+        let (result, change) = match op {
+            Op::Put(key, object) => {
+                let at = slot(&key);
+                let after = Arc::new(Stored::new(key, revision, object));
+                let before = table.insert(at, after.clone());
+                (after.clone(), Change::Put { before, after })
+            }
+            Op::Delete(key) => {
+                // The caller has seen the object under the same lock; a second delete of one key in one
+                // transaction is the only way to miss it.
+                let before = table.remove(&slot(&key))?;
+                let last = Arc::new(Stored::new(key, revision, before.object.clone()));
+                (last.clone(), Change::Delete { before, last })
+            }
+        };
+        self.revision = revision;
+        self.logs.entry(result.key.kind).or_default().push_back(change);
+        if self.times.back().is_none_or(|(_, last)| *last < time) {
+            self.times.push_back((revision, time));
+        }
+        Some(result)
+    }
+
+    /// Changes in scope after a revision, in revision order, up to about `limit`; and the revision up to which they are
+    /// complete.
+    pub(super) fn changes(&self, scope: &Scope, after: Revision, limit: usize) -> (Vec<Change>, Revision) {
+        let (mut found, complete) = match scope.kind {
+            Some(kind) => match self.logs.get(&kind) {
+                None => (Vec::new(), self.revision),
+                Some(log) => self.tail(log, after, limit),
+            },
+            None => self.merged(after, limit),
+        };
+        found.retain(|c| scope.contains(c.key()));
+        (found, complete)
+    }
+
+    fn tail(&self, log: &VecDeque<Change>, after: Revision, limit: usize) -> (Vec<Change>, Revision) {
+        let from = log.partition_point(|c| c.revision() <= after);
+        let found: Vec<Change> = log.range(from..).take(limit).cloned().collect();
+        let complete = match found.last() {
+            Some(last) if from + found.len() < log.len() => last.revision(),
+            _ => self.revision,
+        };
+        (found, complete)
+    }
+
+    /// The logs of all kinds as one. Revisions are dense, so the bound of the piece is known before it is collected.
+    fn merged(&self, after: Revision, limit: usize) -> (Vec<Change>, Revision) {
+        let complete = Revision(self.revision.0.min(after.0.saturating_add(limit as u64)));
+        let mut found: Vec<Change> = Vec::new();
+        for log in self.logs.values() {
+            let from = log.partition_point(|c| c.revision() <= after);
+            found.extend(log.range(from..).take_while(|c| c.revision() <= complete).cloned());
+        }
+        found.sort_by_key(Change::revision);
+        (found, complete)
+    }
+
+    /// The object under a key as of a readable revision.
+    pub(super) fn past(&self, key: &Key, at: Revision) -> Option<Arc<Stored>> {
+        let later = self.logs.get(&key.kind).into_iter().flat_map(|log| {
+            let from = log.partition_point(|c| c.revision() <= at);
+            log.range(from..)
+        });
+        // The first change after the revision tells what was there before it.
+        match later.into_iter().find(|c| c.key() == key) {
+            Some(Change::Put { before, .. }) => before.clone(),
+            Some(Change::Delete { before, .. }) => Some(before.clone()),
+            None => self.current(key).cloned(),
+        }
+    }
+
+    /// What a list needs, taken in constant time for the present.
+    pub(super) fn snapshot(&self, query: &ListQuery) -> Snapshot {
+        let kinds = query.scope.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
+        let tables = kinds.into_iter().filter_map(|kind| self.tables.get(&kind).map(|t| (kind, t.clone())));
+        let mut snapshot = Snapshot { tables: tables.collect(), revision: self.revision };
+        if let Some(at) = query.at.filter(|at| *at < self.revision) {
+            snapshot.revision = at;
+            for (kind, table) in &mut snapshot.tables {
+                self.undo(*kind, table, at);
+            }
+        }
+        snapshot
+    }
+
+    fn undo(&self, kind: Kind, table: &mut Table, at: Revision) {
+        let Some(log) = self.logs.get(&kind) else { return };
+        let from = log.partition_point(|c| c.revision() <= at);
+        for change in log.range(from..).rev() {
+            match change {
+                Change::Put { before: None, after } => {
+                    table.remove(&slot(&after.key));
+                }
+                Change::Put { before: Some(before), .. } | Change::Delete { before, .. } => {
+                    table.insert(slot(&before.key), before.clone());
+                }
+            }
+        }
+    }
+
+    /// Forgets changes up to and including `before`; never more than has happened.
+    pub(super) fn compact(&mut self, before: Revision) {
+        self.oldest = self.oldest.max(before.min(self.revision));
+        let oldest = self.oldest;
+        for log in self.logs.values_mut() {
+            let gone = log.partition_point(|c| c.revision() <= oldest);
+            log.drain(..gone);
+            log.shrink_to(log.len().next_power_of_two() * 2);
+        }
+        // One entry at or before the oldest revision stays: it tells that revision's time.
+        while self.times.get(1).is_some_and(|(revision, _)| *revision <= oldest) {
+            self.times.pop_front();
+        }
+    }
+
+    pub(super) fn revision_at(&self, time: Time) -> Result<Revision, StoreError> {
+        let later = self.times.partition_point(|(_, at)| *at <= time);
+        let found = match self.times.get(later) {
+            None => self.revision,
+            Some((first_later, _)) => Revision(first_later.0 - 1),
+        };
+        self.readable(found).map(|()| found)
+    }
+
+    pub(super) fn time_of(&self, revision: Revision) -> Result<Time, StoreError> {
+        self.readable(revision)?;
+        let later = self.times.partition_point(|(first, _)| *first <= revision);
+        Ok(later.checked_sub(1).and_then(|at| self.times.get(at)).map_or(Time::default(), |(_, time)| *time))
+    }
+}
+
+/// The tables of a list, immutable.
+pub(super) struct Snapshot {
+    tables: Vec<(Kind, Table)>,
+    revision: Revision,
+}
+
+impl Snapshot {
+    /// The page that was asked for.
+    pub(super) fn page(&self, query: &ListQuery) -> ListPage {
+        let limit = if query.limit == 0 { usize::MAX } else { query.limit };
+        let (mut items, mut remaining) = (Vec::new(), 0);
+        for (kind, table) in &self.tables {
+            let start = match &query.after {
+                Some(after) if after.kind > *kind => continue,
+                Some(after) if after.kind == *kind => Bound::Excluded(slot(after)),
+                _ => match &query.scope.namespace {
+                    Some(namespace) => Bound::Included((namespace.clone(), Str::default())),
+                    None => Bound::Unbounded,
+                },
+            };
+            let in_scope = |key: &(Str, Str)| query.scope.namespace.as_ref().is_none_or(|n| *n == key.0);
+            for (_, stored) in table.range((start, Bound::Unbounded)).take_while(|(key, _)| in_scope(key)) {
+                if items.len() < limit {
+                    items.push(stored.clone());
+                } else {
+                    remaining += 1;
+                }
+            }
+        }
+        ListPage { items, revision: self.revision, remaining }
+    }
+}

@@ -1,0 +1,61 @@
+//! Watchers: a cursor into the log, woken by the newest revision.
+
+use super::Shared;
+use async_trait::async_trait;
+use std::sync::Arc;
+use steersman_domain::Revision;
+use steersman_domain::ports::{Change, Scope, StoreError, WatchStream};
+use tokio::sync::watch as signal;
+
+/// How many changes one step takes at most: bounds the time under the lock and the memory of a slow watcher.
+const STEP: usize = 1024;
+
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    scope: Scope,
+    cursor: Revision,
+    newest: signal::Receiver<u64>,
+    over: Option<StoreError>,
+}
+
+impl Watcher {
+    pub(super) fn new(shared: Arc<Shared>, scope: Scope, after: Revision) -> Self {
+        let newest = shared.newest.subscribe();
+        Watcher { shared, scope, cursor: after, newest, over: None }
+    }
+
+    fn step(&mut self) -> Result<Vec<Change>, StoreError> {
+        let state = self.shared.state.read();
+        state.readable(self.cursor)?;
+        let (changes, complete) = state.changes(&self.scope, self.cursor, STEP);
+        self.cursor = complete;
+        Ok(changes)
+    }
+}
+
+#[async_trait]
+impl WatchStream for Watcher {
+    async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
+        loop {
+            if let Some(error) = &self.over {
+                return Err(error.clone());
+            }
+            // Marked as seen before the log is read, so that a change in between wakes the wait below.
+            let newest = *self.newest.borrow_and_update();
+            match self.step() {
+                Err(error) => self.over = Some(error),
+                Ok(changes) if !changes.is_empty() => return Ok(changes),
+                Ok(_) if self.cursor.0 < newest => {}
+                Ok(_) => {
+                    if self.newest.changed().await.is_err() {
+                        self.over = Some(StoreError::Unavailable("the store has been closed".into()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn progress(&self) -> Revision {
+        self.cursor
+    }
+}
