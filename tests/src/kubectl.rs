@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 use std::io::{Read, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -190,6 +191,18 @@ impl Kubectl {
             let seen = self.run(&["get", object, "--output", &output]);
             if seen.status == Some(0) && seen.stdout == wanted { Ok(()) } else { Err(seen.to_string()) }
         });
+    }
+
+    /// Where a service answers on one of its ports.
+    ///
+    /// # Panics
+    /// When the service is not there or has no address.
+    #[track_caller]
+    #[must_use]
+    pub fn service_address(&self, name: &str, port: u16) -> SocketAddr {
+        let address = self.ok(&["get", "service", name, "--output", "jsonpath={.spec.clusterIP}"]);
+        let address = address.parse().unwrap_or_else(|error| panic!("service {name} has address {address:?}: {error}"));
+        SocketAddr::new(address, port)
     }
 
     fn command(&self, args: &[&str]) -> Command {
