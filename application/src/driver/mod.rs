@@ -3,3 +3,4 @@
 pub mod agent;
 pub mod controllers;
 pub mod scheduler;
+pub mod spawner;
