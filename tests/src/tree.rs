@@ -170,6 +170,17 @@ pub fn wrong_examples(files: &[File]) -> Vec<String> {
     wrong
 }
 
+/// Paths in the first column of the code map that are not there, or all of them when the map is not found.
+#[must_use]
+pub fn untrue_map(map: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let paths: Vec<&str> =
+        map.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`')).map(|(path, _)| path).collect();
+    if paths.is_empty() {
+        return vec!["the code map names no path".to_owned()];
+    }
+    paths.into_iter().filter(|path| !exists(path)).map(|path| format!("the code map names {path}")).collect()
+}
+
 /// The root of the workspace that this crate was built in.
 #[must_use]
 pub fn root() -> PathBuf {

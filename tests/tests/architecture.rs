@@ -75,3 +75,9 @@ fn no_test_is_left_out_but_for_root() {
 fn every_example_is_a_list_of_objects() {
     assert_none(&tree::wrong_examples(files()));
 }
+
+#[test]
+fn the_code_map_is_true() {
+    let map = files().iter().find(|file| file.path == "docs/ARCHITECTURE.md").expect("docs/ARCHITECTURE.md is there");
+    assert_none(&tree::untrue_map(&map.text, |path| root().join(path).exists()));
+}

@@ -109,3 +109,11 @@ fn the_tree_is_read_without_what_is_built() {
     assert_eq!(found, [file("b/a.rs", "a"), file("c.yaml", "c")]);
     assert!(files(&dir.path().join("absent")).is_err());
 }
+
+#[test]
+fn a_code_map_of_what_is_not_there_is_found() {
+    let map = "| Path | Crate |\n|---|---|\n| `domain/src` | `steersman-domain` |\n| `moon/src` | |\n";
+    assert_eq!(untrue_map(map, |path| path == "domain/src"), ["the code map names moon/src"]);
+    assert_eq!(untrue_map(map, |_| true), Vec::<String>::new());
+    assert_eq!(untrue_map("no map", |_| true).len(), 1);
+}
