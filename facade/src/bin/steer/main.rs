@@ -1,5 +1,6 @@
 //! The `steer` binary.
 
+mod client;
 mod example;
 
 use clap::Parser as _;
