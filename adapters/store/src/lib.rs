@@ -2,4 +2,4 @@
 
 mod memory;
 
-pub use memory::MemoryStore;
+pub use memory::{JournalError, MemoryStore};

@@ -63,6 +63,8 @@ impl Txn {
 #[derive(Clone, Debug)]
 pub struct Committed {
     pub results: Vec<Arc<Stored>>,
+    /// Which of the results are removals, in the same order.
+    pub removed: Vec<bool>,
 }
 
 impl Committed {

@@ -53,7 +53,7 @@ const ROOTS: &[&str] = &[
 /// # Errors
 /// When a source crate is missing or does not have the expected shape, when the two crates
 /// disagree on a field, or (with `check`) when the committed table differs.
-pub fn run(check: bool) -> Result<()> {
+pub(crate) fn run(check: bool) -> Result<()> {
     let (root, crates) = locate()?;
     let messages = messages::read(&crates.pb.join("src"))?;
     let mut bindings = bindings::read(&crates.openapi.join("src").join(RELEASE))?;
@@ -243,7 +243,8 @@ fn camel(key: &str) -> String {
 fn summary(docs: &str) -> String {
     const ENOUGH: usize = 80;
     const MOST: usize = 240;
-    let docs = docs.split_whitespace().collect::<Vec<_>>().join(" ");
+    // The sources escape what rustdoc would take for links.
+    let docs = docs.replace('\\', "").split_whitespace().collect::<Vec<_>>().join(" ");
     let mut end = 0;
     for (at, _) in docs.match_indices(". ") {
         if at + 1 > MOST {

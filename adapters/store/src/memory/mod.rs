@@ -1,14 +1,19 @@
 //! The store in memory: the present in persistent ordered maps, one per kind, and the retained past as a log of changes
 //! per kind. A read takes a snapshot in constant time and works on it without a lock; a read of the past undoes the log
 //! backwards from the present. Watchers keep no queue: each reads the log from its own cursor. Nothing survives the
-//! process.
+//! process,
+//! unless the store keeps a journal (`MemoryStore::open`).
 
+mod journal;
 mod state;
 mod watch;
 
+use self::journal::Journal;
+pub use self::journal::JournalError;
 use self::state::State;
 use async_trait::async_trait;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use std::path::Path;
 use std::sync::Arc;
 use steersman_domain::ports::{
     Committed, Head, ListPage, ListQuery, Rejected, Scope, Store, StoreError, Txn, WatchStream,
@@ -26,6 +31,8 @@ pub struct MemoryStore {
 #[derive(Debug)]
 struct Shared {
     state: RwLock<State>,
+    /// Locked only while the state is locked for writing, so that lines are in the order of revisions.
+    journal: Option<Mutex<Journal>>,
     newest: signal::Sender<u64>,
 }
 
@@ -38,7 +45,22 @@ impl Default for MemoryStore {
 impl MemoryStore {
     /// An empty store at revision 0.
     pub fn new() -> Self {
-        let shared = Shared { state: RwLock::new(State::default()), newest: signal::Sender::new(0) };
+        Self::with(State::default(), None)
+    }
+
+    /// The store of a journal file, which is made where it is missing: what was answered before the process ended, however
+    /// it ended, is there again. A journal is written, not synced: after a loss of power the last seconds may be missing.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or is damaged before its last line; it is left as it is then.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        let (journal, state) = Journal::open(path)?;
+        Ok(Self::with(state, Some(journal)))
+    }
+
+    fn with(state: State, journal: Option<Journal>) -> Self {
+        let newest = signal::Sender::new(state.revision.0);
+        let shared = Shared { state: RwLock::new(state), journal: journal.map(Mutex::new), newest };
         MemoryStore { shared: Arc::new(shared) }
     }
 }
@@ -48,8 +70,22 @@ impl Store for MemoryStore {
     async fn commit(&self, txns: Vec<Txn>) -> Result<Vec<Result<Committed, Rejected>>, StoreError> {
         let (answers, before, after) = {
             let mut state = self.shared.state.write();
+            let mut journal = self.shared.journal.as_ref().map(|j| j.lock());
+            if let Some(journal) = &journal {
+                journal.usable()?;
+            }
             let before = state.revision;
-            let answers = txns.into_iter().map(|txn| state.apply(txn)).collect();
+            let mut answers = Vec::with_capacity(txns.len());
+            for txn in txns {
+                let answer = state.apply(txn);
+                if let (Ok(committed), Some(journal)) = (&answer, &mut journal) {
+                    journal.note(committed, state.newest_time());
+                }
+                answers.push(answer);
+            }
+            if let Some(journal) = &mut journal {
+                journal.write()?;
+            }
             (answers, before, state.revision)
         };
         if after > before {
@@ -95,6 +131,9 @@ impl Store for MemoryStore {
         let mut state = self.shared.state.write();
         state.compact(before);
         let (oldest, newest) = (state.oldest, state.revision);
+        if let Some(journal) = &self.shared.journal {
+            journal.lock().shorten(&state)?;
+        }
         drop(state);
         // A watcher that fell behind learns of it now, not at the next change.
         self.shared.newest.send_replace(newest.0);
@@ -112,13 +151,28 @@ impl Store for MemoryStore {
     async fn set_term(&self, term: u64) -> Result<(), StoreError> {
         let mut state = self.shared.state.write();
         state.term = state.term.max(term);
-        Ok(())
+        match &self.shared.journal {
+            Some(journal) => journal.lock().note_term(state.term),
+            None => Ok(()),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn conforms_with_a_journal() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let count = std::sync::atomic::AtomicU32::new(0);
+        let open = || async {
+            let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let store = MemoryStore::open(&dir.path().join(format!("journal-{n}"))).expect("a new journal");
+            Arc::new(store) as Arc<dyn Store>
+        };
+        steersman_domain::testing::store::conformance(open).await;
+    }
 
     #[tokio::test]
     async fn conforms() {

@@ -10,15 +10,15 @@ use steersman_domain::ports::{
 use steersman_domain::{Key, Kind, Revision, Stored, Str, Time};
 
 /// The objects of one kind by namespace and name.
-pub(super) type Table = OrdMap<(Str, Str), Arc<Stored>>;
+pub(crate) type Table = OrdMap<(Str, Str), Arc<Stored>>;
 
 /// Everything under the lock.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    pub(super) revision: Revision,
+pub(crate) struct State {
+    pub(crate) revision: Revision,
     /// The oldest revision that can be read or watched from.
-    pub(super) oldest: Revision,
-    pub(super) term: u64,
+    pub(crate) oldest: Revision,
+    pub(crate) term: u64,
     tables: BTreeMap<Kind, Table>,
     logs: BTreeMap<Kind, VecDeque<Change>>,
     /// When revisions were decided: (first revision, time), one entry per change of time, oldest first. Times never go
@@ -26,17 +26,40 @@ pub(super) struct State {
     times: VecDeque<(Revision, Time)>,
 }
 
+impl State {
+    /// The state that a snapshot of a journal tells: objects at their revisions, and no past.
+    pub(crate) fn restored(revision: Revision, term: u64, time: Time, objects: Vec<Stored>) -> Self {
+        let mut state = State { revision, oldest: revision, term, ..State::default() };
+        for stored in objects {
+            let table = state.tables.entry(stored.key.kind).or_default();
+            table.insert(slot(&stored.key), Arc::new(stored));
+        }
+        state.times.push_back((revision, time));
+        state
+    }
+
+    /// Every object, in key order.
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Arc<Stored>> {
+        self.tables.values().flat_map(|table| table.iter().map(|(_, stored)| stored))
+    }
+
+    /// When the newest revision was decided.
+    pub(crate) fn newest_time(&self) -> Time {
+        self.times.back().map_or(Time::default(), |(_, time)| *time)
+    }
+}
+
 fn slot(key: &Key) -> (Str, Str) {
     (key.namespace.clone(), key.name.clone())
 }
 
 impl State {
-    pub(super) fn current(&self, key: &Key) -> Option<&Arc<Stored>> {
+    pub(crate) fn current(&self, key: &Key) -> Option<&Arc<Stored>> {
         self.tables.get(&key.kind)?.get(&slot(key))
     }
 
     /// Whether a revision can be read: neither compacted nor in the future.
-    pub(super) fn readable(&self, at: Revision) -> Result<(), StoreError> {
+    pub(crate) fn readable(&self, at: Revision) -> Result<(), StoreError> {
         if at < self.oldest {
             return Err(StoreError::Compacted { wanted: at, oldest: self.oldest });
         }
@@ -47,7 +70,7 @@ impl State {
     }
 
     /// Applies a transaction wholly or not at all.
-    pub(super) fn apply(&mut self, txn: Txn) -> Result<Committed, Rejected> {
+    pub(crate) fn apply(&mut self, txn: Txn) -> Result<Committed, Rejected> {
         for precondition in &txn.preconditions {
             self.check(precondition)?;
         }
@@ -60,10 +83,15 @@ impl State {
         }
         let time = self.times.back().map_or(txn.at, |(_, last)| txn.at.max(*last));
         let mut results = Vec::with_capacity(txn.ops.len());
+        let mut removed = Vec::with_capacity(txn.ops.len());
         for op in txn.ops {
-            results.extend(self.perform(op, time));
+            let removes = matches!(op, Op::Delete(_));
+            if let Some(stored) = self.perform(op, time) {
+                results.push(stored);
+                removed.push(removes);
+            }
         }
-        Ok(Committed { results })
+        Ok(Committed { results, removed })
     }
 
     fn check(&self, precondition: &Precondition) -> Result<(), Rejected> {
@@ -115,7 +143,7 @@ impl State {
 
     /// Changes in scope after a revision, in revision order, up to about `limit`; and the revision up to which they are
     /// complete.
-    pub(super) fn changes(&self, scope: &Scope, after: Revision, limit: usize) -> (Vec<Change>, Revision) {
+    pub(crate) fn changes(&self, scope: &Scope, after: Revision, limit: usize) -> (Vec<Change>, Revision) {
         let (mut found, complete) = match scope.kind {
             Some(kind) => match self.logs.get(&kind) {
                 None => (Vec::new(), self.revision),
@@ -150,7 +178,7 @@ impl State {
     }
 
     /// The object under a key as of a readable revision.
-    pub(super) fn past(&self, key: &Key, at: Revision) -> Option<Arc<Stored>> {
+    pub(crate) fn past(&self, key: &Key, at: Revision) -> Option<Arc<Stored>> {
         let later = self.logs.get(&key.kind).into_iter().flat_map(|log| {
             let from = log.partition_point(|c| c.revision() <= at);
             log.range(from..)
@@ -164,7 +192,7 @@ impl State {
     }
 
     /// What a list needs, taken in constant time for the present.
-    pub(super) fn snapshot(&self, query: &ListQuery) -> Snapshot {
+    pub(crate) fn snapshot(&self, query: &ListQuery) -> Snapshot {
         let kinds = query.scope.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
         let tables = kinds.into_iter().filter_map(|kind| self.tables.get(&kind).map(|t| (kind, t.clone())));
         let mut snapshot = Snapshot { tables: tables.collect(), revision: self.revision };
@@ -193,7 +221,7 @@ impl State {
     }
 
     /// Forgets changes up to and including `before`; never more than has happened.
-    pub(super) fn compact(&mut self, before: Revision) {
+    pub(crate) fn compact(&mut self, before: Revision) {
         self.oldest = self.oldest.max(before.min(self.revision));
         let oldest = self.oldest;
         for log in self.logs.values_mut() {
@@ -207,7 +235,7 @@ impl State {
         }
     }
 
-    pub(super) fn revision_at(&self, time: Time) -> Result<Revision, StoreError> {
+    pub(crate) fn revision_at(&self, time: Time) -> Result<Revision, StoreError> {
         let later = self.times.partition_point(|(_, at)| *at <= time);
         let found = match self.times.get(later) {
             None => self.revision,
@@ -216,7 +244,7 @@ impl State {
         self.readable(found).map(|()| found)
     }
 
-    pub(super) fn time_of(&self, revision: Revision) -> Result<Time, StoreError> {
+    pub(crate) fn time_of(&self, revision: Revision) -> Result<Time, StoreError> {
         self.readable(revision)?;
         let later = self.times.partition_point(|(first, _)| *first <= revision);
         Ok(later.checked_sub(1).and_then(|at| self.times.get(at)).map_or(Time::default(), |(_, time)| *time))
@@ -224,14 +252,14 @@ impl State {
 }
 
 /// The tables of a list, immutable.
-pub(super) struct Snapshot {
+pub(crate) struct Snapshot {
     tables: Vec<(Kind, Table)>,
     revision: Revision,
 }
 
 impl Snapshot {
     /// The page that was asked for.
-    pub(super) fn page(&self, query: &ListQuery) -> ListPage {
+    pub(crate) fn page(&self, query: &ListQuery) -> ListPage {
         let limit = if query.limit == 0 { usize::MAX } else { query.limit };
         let (mut items, mut remaining) = (Vec::new(), 0);
         for (kind, table) in &self.tables {
