@@ -80,7 +80,11 @@ pub fn v3_document(path: &str) -> Option<Value> {
 
 /// `api/v1` or `apis/GROUP/VERSION`.
 fn group_path(kind: &Kind) -> String {
-    if kind.group.is_empty() { format!("api/{}", kind.version) } else { format!("apis/{}/{}", kind.group, kind.version) }
+    if kind.group.is_empty() {
+        format!("api/{}", kind.version)
+    } else {
+        format!("apis/{}/{}", kind.group, kind.version)
+    }
 }
 
 fn group_paths() -> BTreeSet<String> {
@@ -193,7 +197,8 @@ mod tests {
     fn patches_take_the_parameters_that_kubectl_looks_for() {
         let document = v3_document("apis/apps/v1").expect("apps/v1");
         let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-        let names: Vec<&str> = patch["parameters"].as_array().into_iter().flatten().filter_map(|p| p["name"].as_str()).collect();
+        let names: Vec<&str> =
+            patch["parameters"].as_array().into_iter().flatten().filter_map(|p| p["name"].as_str()).collect();
         assert!(names.contains(&"fieldValidation") && names.contains(&"dryRun"), "{names:?}");
         assert_eq!(patch["x-kubernetes-group-version-kind"]["kind"], "Deployment");
         let old = &v2()["paths"]["/api/v1/namespaces/{namespace}/pods/{name}"]["patch"];
@@ -204,7 +209,10 @@ mod tests {
     fn subresources_name_their_own_kind() {
         let document = v3_document("api/v1").expect("api/v1");
         let eviction = &document["paths"]["/api/v1/namespaces/{namespace}/pods/{name}/eviction"]["post"];
-        assert_eq!(eviction["x-kubernetes-group-version-kind"], json!({"group": "policy", "kind": "Eviction", "version": "v1"}));
+        assert_eq!(
+            eviction["x-kubernetes-group-version-kind"],
+            json!({"group": "policy", "kind": "Eviction", "version": "v1"})
+        );
         assert!(document["components"]["schemas"]["io.k8s.api.policy.v1.Eviction"].is_object());
     }
 

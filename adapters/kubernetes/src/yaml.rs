@@ -166,7 +166,8 @@ mod tests {
             json!({"kind": "ConfigMap", "items": "kept"}),
             json!({"kind": "PodList", "items": []}),
         ];
-        let expect = vec![json!({"kind": "Pod"}), json!({"kind": "Service"}), json!({"kind": "ConfigMap", "items": "kept"})];
+        let expect =
+            vec![json!({"kind": "Pod"}), json!({"kind": "Service"}), json!({"kind": "ConfigMap", "items": "kept"})];
         assert_eq!(flatten_lists(documents), expect);
     }
 }

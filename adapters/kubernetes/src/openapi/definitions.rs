@@ -49,8 +49,11 @@ fn kinds_of(known: &Type) -> Vec<Value> {
     match known.name {
         "meta.v1.Status" => vec![gvk("", "v1", "Status")],
         "meta.v1.DeleteOptions" => {
-            let mut groups: Vec<Value> =
-                KINDS.iter().filter(|k| !k.plural.is_empty()).map(|k| gvk(k.group, k.version, "DeleteOptions")).collect();
+            let mut groups: Vec<Value> = KINDS
+                .iter()
+                .filter(|k| !k.plural.is_empty())
+                .map(|k| gvk(k.group, k.version, "DeleteOptions"))
+                .collect();
             groups.dedup();
             groups
         }

@@ -162,12 +162,9 @@ mod tests {
         let schema = [&b"\xb2\x01\x08\x0a\x06object"[..], b"\xfa\x01\x0e\x0a\x03x-a\x12\x07\x12\x05[\"b\"]"].concat();
         let named = [&b"\x0a\x01D\x12"[..], &[schema.len() as u8], &schema].concat();
         let definitions = [&[0x0a, named.len() as u8][..], &named].concat();
-        let expect = [
-            &b"\x0a\x032.0\x12\x06\x0a\x01T\x12\x01v\x42\x00\x4a"[..],
-            &[definitions.len() as u8],
-            &definitions,
-        ]
-        .concat();
+        let expect =
+            [&b"\x0a\x032.0\x12\x06\x0a\x01T\x12\x01v\x42\x00\x4a"[..], &[definitions.len() as u8], &definitions]
+                .concat();
         assert_eq!(document(&small), expect);
     }
 }

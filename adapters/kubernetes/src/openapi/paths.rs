@@ -141,14 +141,9 @@ fn below(subresource: &Subresource, verb: &str) -> Operation<'static> {
     let name = body_kind(subresource).map(|k| full_name(k.type_name)).unwrap_or_default();
     let body = name.clone();
     match (subresource.name, verb) {
-        ("log", _) => Operation {
-            method: "get",
-            action: "get",
-            kind,
-            query: LOG,
-            body: String::new(),
-            answer: String::new(),
-        },
+        ("log", _) => {
+            Operation { method: "get", action: "get", kind, query: LOG, body: String::new(), answer: String::new() }
+        }
         (_, "create") => Operation { method: "post", action: "post", kind, query: WRITE, body, answer: name },
         (_, "update") => Operation { method: "put", action: "put", kind, query: WRITE, body, answer: name },
         (_, "patch") => {
@@ -165,7 +160,8 @@ fn path_item(path: &str, operations: &[Operation<'_>], dialect: Dialect) -> Valu
     }
     let mut parameters = Vec::new();
     for name in ["name", "namespace"].iter().filter(|n| path.contains(&format!("{{{n}}}"))) {
-        let mut parameter = json!({"name": name, "in": "path", "required": true, "description": format!("The {name} of the object.")});
+        let mut parameter =
+            json!({"name": name, "in": "path", "required": true, "description": format!("The {name} of the object.")});
         typed(&mut parameter, "string", dialect);
         parameters.push(parameter);
     }

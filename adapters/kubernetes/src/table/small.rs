@@ -1,0 +1,40 @@
+//! The tables of kinds with few columns.
+
+use super::{AGE, NAME, Printer, age, column, count, elements, name, text};
+use serde_json::Value;
+
+pub(super) const NAMESPACE: Printer = Printer {
+    columns: &[NAME, column("Status", "Active or Terminating."), AGE],
+    cells: |namespace, now| vec![name(namespace), text(&namespace["status"], "phase").into(), age(namespace, now)],
+};
+
+pub(super) const CONFIG_MAP: Printer = Printer {
+    columns: &[NAME, count("Data", "How many entries it has."), AGE],
+    cells: |map, now| vec![name(map), (entries(map, "data") + entries(map, "binaryData")).into(), age(map, now)],
+};
+
+pub(super) const SECRET: Printer = Printer {
+    columns: &[NAME, column("Type", "What the secret is for."), count("Data", "How many entries it has."), AGE],
+    cells: |secret, now| {
+        vec![name(secret), text(secret, "type").into(), entries(secret, "data").into(), age(secret, now)]
+    },
+};
+
+pub(super) const SERVICE_ACCOUNT: Printer = Printer {
+    columns: &[NAME, count("Secrets", "How many secrets it may use."), AGE],
+    cells: |account, now| vec![name(account), elements(account, "secrets").len().into(), age(account, now)],
+};
+
+pub(super) const LEASE: Printer = Printer {
+    columns: &[NAME, column("Holder", "Who holds the lease."), AGE],
+    cells: |lease, now| vec![name(lease), text(&lease["spec"], "holderIdentity").into(), age(lease, now)],
+};
+
+pub(super) const RUNTIME_CLASS: Printer = Printer {
+    columns: &[NAME, column("Handler", "The runtime that it chooses."), AGE],
+    cells: |class, now| vec![name(class), text(class, "handler").into(), age(class, now)],
+};
+
+fn entries(object: &Value, field: &str) -> usize {
+    object[field].as_object().map_or(0, serde_json::Map::len)
+}
