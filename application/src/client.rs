@@ -100,6 +100,8 @@ pub enum Part {
     Main,
     /// The status, and the labels and annotations as Kubernetes allows.
     Status,
+    /// The finalizers in the spec of a namespace (`finalize`). A terminating namespace without any is removed.
+    Finalize,
 }
 
 /// Which objects to list or watch.

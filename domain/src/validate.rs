@@ -1,5 +1,19 @@
-//! Validation: the rules that an object must keep to be stored, with the path and the cause of every breach.
+//! Validation: the rules that an object must keep to be stored, with the path and the cause of every breach. The rules and
+//! their words are Kubernetes' (`pkg/apis/*/validation`), for the fields that Steersman acts on. What concerns other
+//! objects (is the name free, is the address) is not decided here.
 
+mod config;
+mod container;
+mod meta;
+mod misc;
+mod node;
+mod path;
+mod pod;
+mod service;
+mod workload;
+
+use crate::Object;
+use path::{Errors, Path};
 use std::fmt;
 
 /// What kind of breach it is; the words are those of Kubernetes' status causes.
@@ -83,3 +97,63 @@ impl fmt::Display for FieldError {
         write!(f, "{}: {}", self.path, self.message())
     }
 }
+
+/// Every rule that a new object breaks; empty: it may be stored.
+pub fn validate_create(object: &Object) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    whole(object, &mut errors);
+    errors.into()
+}
+
+/// Every rule that the replacement of `old` by `new` breaks, rules for new objects included.
+pub fn validate_update(new: &Object, old: &Object) -> Vec<FieldError> {
+    let mut errors = Errors::default();
+    whole(new, &mut errors);
+    let root = Path::root();
+    match (new, old) {
+        (Object::Pod(new), Object::Pod(old)) => pod::update(new, old, &mut errors),
+        (Object::Deployment(new), Object::Deployment(old)) => {
+            workload::same_selector(&new.spec.selector, &old.spec.selector, &mut errors);
+        }
+        (Object::ReplicaSet(new), Object::ReplicaSet(old)) => {
+            workload::same_selector(&new.spec.selector, &old.spec.selector, &mut errors);
+        }
+        (Object::ConfigMap(new), Object::ConfigMap(old)) => config::update_config_map(new, old, &mut errors),
+        (Object::Secret(new), Object::Secret(old)) => config::update_secret(new, old, &mut errors),
+        (Object::RuntimeClass(new), Object::RuntimeClass(old)) => {
+            errors.immutable(&root.field("handler"), new.handler.as_str(), new.handler == old.handler);
+        }
+        (Object::EndpointSlice(new), Object::EndpointSlice(old)) => {
+            errors.immutable(
+                &root.field("addressType"),
+                new.address_type.as_str(),
+                new.address_type == old.address_type,
+            );
+        }
+        (Object::Node(new), Object::Node(old)) => node::update(new, old, &mut errors),
+        _ => {}
+    }
+    errors.into()
+}
+
+fn whole(object: &Object, errors: &mut Errors) {
+    meta::check(object.kind(), object.meta(), errors);
+    match object {
+        Object::Pod(pod) => pod::check(pod, errors),
+        Object::Deployment(deployment) => workload::deployment(deployment, errors),
+        Object::ReplicaSet(set) => workload::replica_set(set, errors),
+        Object::Service(service) => service::check(service, errors),
+        Object::Endpoints(endpoints) => service::endpoints(endpoints, errors),
+        Object::EndpointSlice(slice) => service::endpoint_slice(slice, errors),
+        Object::ConfigMap(map) => config::config_map(map, errors),
+        Object::Secret(secret) => config::secret(secret, errors),
+        Object::Node(node) => node::check(node, errors),
+        Object::RuntimeClass(class) => misc::runtime_class(class, errors),
+        Object::Lease(lease) => misc::lease(lease, errors),
+        Object::Event(event) => misc::event(event, errors),
+        Object::Namespace(_) | Object::ServiceAccount(_) | Object::NodeLedger(_) | Object::AddressLedger(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
