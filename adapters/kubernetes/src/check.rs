@@ -97,7 +97,7 @@ pub fn carried_fields(gvk: Gvk<'_>, object: &Value) -> Vec<String> {
 
 /// Whether a value says no more than its absence would.
 fn is_default(field: &Field, value: &Value) -> bool {
-    if field.default.as_ref() == Some(value) {
+    if field.default.as_ref() == Some(value) || field.neutral.as_ref() == Some(value) {
         return true;
     }
     match value {
@@ -360,7 +360,7 @@ mod tests {
         let object = json!({
             "metadata": {"name": "a"},
             "spec": {
-                "dnsPolicy": "ClusterFirst", "hostNetwork": false, "hostPID": true, "priority": 0,
+                "dnsPolicy": "ClusterFirst", "hostNetwork": false, "hostPID": true, "priority": 7,
                 "containers": [{"name": "c", "tty": true, "stdin": false, "terminationMessagePolicy": "File"}],
                 "volumes": [{"name": "v", "hostPath": {"path": "/x"}}, {"name": "w", "emptyDir": {}}],
             },

@@ -54,6 +54,7 @@ fn before(type_name: &str, map: &mut Map<String, Value>) {
         "apps.v1.DeploymentStrategy" => default_strategy(map),
         "core.v1.Container" | "core.v1.EphemeralContainer" => default_pull_policy(map),
         "core.v1.NodeStatus" => default_allocatable(map),
+        "core.v1.PodSpec" => default_account(map),
         "core.v1.Probe" | "core.v1.LifecycleHandler" => default_grpc(map),
         "core.v1.ServiceSpec" => default_service(map),
         "core.v1.ServicePort" => default_target_port(map),
@@ -95,6 +96,13 @@ fn default_pull_policy(map: &mut Map<String, Value>) {
 fn default_allocatable(map: &mut Map<String, Value>) {
     if let Some(capacity) = map.get("capacity").filter(|c| c.is_object()).cloned() {
         set_absent(map, "allocatable", capacity);
+    }
+}
+
+/// `serviceAccount` is the old name of `serviceAccountName`, which wins.
+fn default_account(map: &mut Map<String, Value>) {
+    if let Some(account) = map.get("serviceAccount").filter(|a| a.is_string()).cloned() {
+        set_absent(map, "serviceAccountName", account);
     }
 }
 
@@ -251,6 +259,9 @@ mod tests {
         let spec =
             &defaulted("apps", "Deployment", json!({"spec": {"replicas": 0, "revisionHistoryLimit": 0}}))["spec"];
         assert_eq!((&spec["replicas"], &spec["revisionHistoryLimit"]), (&json!(0), &json!(0)));
+        let rolling = json!({"spec": {"strategy": {"rollingUpdate": {"maxUnavailable": 0}}}});
+        let rolling = &defaulted("apps", "Deployment", rolling)["spec"]["strategy"]["rollingUpdate"];
+        assert_eq!(*rolling, json!({"maxUnavailable": 0, "maxSurge": "25%"}));
         let pod = json!({"spec": {"terminationGracePeriodSeconds": 0, "containers": [{"name": "a", "livenessProbe": {"timeoutSeconds": 0}}]}});
         let spec = &defaulted("", "Pod", pod)["spec"];
         assert_eq!(spec["terminationGracePeriodSeconds"], 0);
@@ -319,6 +330,13 @@ mod tests {
         );
         assert_eq!(pod["spec"]["volumes"][0]["emptyDir"], json!({}));
         assert_eq!(pod["spec"]["volumes"][1]["secret"]["defaultMode"], 420);
+    }
+
+    #[test]
+    fn the_old_name_of_the_account_is_understood() {
+        let spec = |spec: Value| defaulted("", "Pod", json!({"spec": spec}))["spec"]["serviceAccountName"].clone();
+        assert_eq!(spec(json!({"serviceAccount": "a"})), "a");
+        assert_eq!(spec(json!({"serviceAccount": "a", "serviceAccountName": "b"})), "b");
     }
 
     #[test]

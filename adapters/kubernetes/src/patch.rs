@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_patch_cannot_multiply_the_object() {
         let original = json!({"a": "x".repeat(1000)});
-        let copy = |n: usize| json!({"op": "copy", "from": "", "path": if n % 2 == 0 { "/a" } else { "/b" }});
+        let copy = |n: usize| json!({"op": "copy", "from": "", "path": if n.is_multiple_of(2) { "/a" } else { "/b" }});
         let operations: Vec<Value> = (0..40).map(copy).collect();
         assert!(matches!(json_patch(&original, &Value::Array(operations)), Err(PatchError::TooLarge(_))));
         let many = Value::Array(vec![json!({"op": "test", "path": "/a", "value": 1}); 10_001]);

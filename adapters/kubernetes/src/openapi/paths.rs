@@ -1,7 +1,7 @@
 //! The paths of an OpenAPI document: what can be asked of which resource, with which query parameters.
 
 use super::{Dialect, group_path};
-use crate::schema::{Gvk, KINDS, Kind, Subresource, kind_of, schema};
+use crate::schema::{Gvk, Kind, Subresource, kind_of, schema};
 use serde_json::{Map, Value, json};
 
 /// A query parameter: name, type, description.
@@ -238,6 +238,7 @@ fn operation_id(operation: &Operation<'_>, path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::KINDS;
     use std::collections::BTreeSet;
 
     #[test]

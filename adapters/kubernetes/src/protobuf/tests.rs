@@ -144,6 +144,25 @@ fn quantities_times_and_inlined_messages() {
 }
 
 #[test]
+fn a_rolling_update_keeps_zero() {
+    let bytes = body("apps/v1", "Deployment", |w| {
+        w.message(2, |spec| {
+            spec.message(4, |strategy| {
+                strategy.message(2, |rolling| {
+                    rolling.message(1, |number| number.varint_field(2, 0));
+                    rolling.message(2, |text| {
+                        text.varint_field(1, 1);
+                        text.text(3, "10%");
+                    });
+                });
+            });
+        });
+    });
+    let rolling = json!({"maxUnavailable": 0, "maxSurge": "10%"});
+    assert_eq!(decode(&bytes).expect("decodes")["spec"]["strategy"]["rollingUpdate"], rolling);
+}
+
+#[test]
 fn leases_keep_microseconds() {
     let bytes = body("coordination.k8s.io/v1", "Lease", |w| {
         w.message(2, |spec| {

@@ -28,6 +28,24 @@ pub struct Kind {
     pub subresources: &'static [Subresource],
 }
 
+impl Kind {
+    /// What can be done to the resource, as discovery names it; nothing for kinds without a resource.
+    #[must_use]
+    pub fn verbs(&self) -> &'static [&'static str] {
+        match (self.plural, self.kind) {
+            ("", _) => &[],
+            (_, "Binding") => &["create"],
+            _ => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
+        }
+    }
+
+    /// `v1` or `GROUP/VERSION`.
+    #[must_use]
+    pub fn api_version(&self) -> String {
+        Gvk::new(self.group, self.version, self.kind).api_version()
+    }
+}
+
 /// An address below an object, such as `pods/eviction`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Subresource {

@@ -1,12 +1,14 @@
-//! Parses the four texts of the field table.
+//! Parses the texts of the field table.
 
 use super::{Base, Field, KINDS, ListKind, ListMerge, Schema, Shape, Type, TypeId, Wire};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The texts that make the table.
 pub(super) struct Texts {
     pub(super) types: &'static str,
     pub(super) defaults: &'static str,
+    pub(super) neutral: &'static str,
     pub(super) acted: &'static str,
     pub(super) pointers: &'static str,
 }
@@ -33,9 +35,11 @@ pub(super) fn load(texts: &Texts) -> Result<Schema, String> {
         wire: p.wire,
     };
     let mut schema = Schema { types: types.into_iter().map(finish).collect() };
-    for (type_name, field, default) in rows(texts.defaults, '\t') {
-        let value = serde_json::from_str(default).map_err(|e| format!("default of {type_name}.{field}: {e}"))?;
-        find(&mut schema, type_name, field)?.default = Some(value);
+    for (type_name, field, value) in rows(texts.defaults, '\t') {
+        find(&mut schema, type_name, field)?.default = Some(json(type_name, field, value)?);
+    }
+    for (type_name, field, value) in rows(texts.neutral, '\t') {
+        find(&mut schema, type_name, field)?.neutral = Some(json(type_name, field, value)?);
     }
     for (type_name, names) in lines(texts.acted).filter_map(|l| l.split_once(' ')) {
         for name in names.split(' ') {
@@ -75,6 +79,10 @@ fn rows(text: &'static str, by: char) -> impl Iterator<Item = (&'static str, &'s
         let mut parts = l.splitn(3, by);
         Some((parts.next()?, parts.next()?, parts.next()?))
     })
+}
+
+fn json(type_name: &str, field: &str, text: &str) -> Result<Value, String> {
+    serde_json::from_str(text).map_err(|e| format!("value of {type_name}.{field}: {e}"))
 }
 
 fn read_types(text: &'static str) -> Result<Vec<Parsed>, String> {
@@ -149,6 +157,7 @@ fn field(name: &'static str, base: Base, shape: Shape, flags: &'static str, docs
         atomic: false,
         keys: Vec::new(),
         default: None,
+        neutral: None,
         docs,
     };
     for flag in flags.split(' ') {
@@ -222,6 +231,7 @@ mod tests {
         let texts = Texts {
             types: "T\tcore.v1.Thing\tA thing.\nF\tname\t1\tstring\t-\tIts name.\n",
             defaults: "core.v1.Thing\tnmae\t\"x\"\n",
+            neutral: "",
             acted: "",
             pointers: "",
         };
@@ -230,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_reference_to_an_unknown_type_is_refused() {
-        let texts = Texts { types: "T\ta\tb\nF\tname\t1\tnowhere\t-\tx\n", defaults: "", acted: "", pointers: "" };
+        let texts =
+            Texts { types: "T\ta\tb\nF\tname\t1\tnowhere\t-\tx\n", defaults: "", neutral: "", acted: "", pointers: "" };
         assert!(load(&texts).err().is_some_and(|e| e.contains("unknown type")));
     }
 }
