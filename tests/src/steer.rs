@@ -63,8 +63,17 @@ impl SteerUp {
     /// As [`SteerUp::start`].
     #[must_use]
     pub fn start_with(options: Options) -> Self {
+        Self::start_binary(&binary(), options)
+    }
+
+    /// As [`SteerUp::start_with`], of this binary.
+    ///
+    /// # Panics
+    /// As [`SteerUp::start`].
+    #[must_use]
+    pub fn start_binary(binary: &Path, options: Options) -> Self {
         let data = options.data.unwrap_or_else(|| Arc::new(tempfile::tempdir().expect("a temporary folder")));
-        let mut command = Command::new(binary());
+        let mut command = Command::new(binary);
         command.arg("up").arg("--data-dir").arg(data.path()).args(["--listen", "127.0.0.1:0"]).args(&options.args);
         Self::launch(command, data)
     }
