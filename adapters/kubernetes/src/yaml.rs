@@ -28,12 +28,18 @@ pub struct YamlError {
 /// [`YamlError`] for text that is not YAML, for a key that stands twice in a mapping, and beyond these bounds:
 /// 48 levels deep, 10,000 documents, 2 million nodes, 100,000 events replayed by aliases.
 pub fn yaml_documents(text: &str) -> Result<Vec<Value>, YamlError> {
-    serde_saphyr::from_multiple_with_options(text, options()).map_err(|error| {
-        let error = error.without_snippet();
-        let place = error.location().filter(|l| l.line() > 0);
-        let (line, column) = place.map_or((0, 0), |l| (l.line(), l.column()));
-        YamlError { line, column, document: document_at(text, line), message: message(error) }
-    })
+    let documents = serde_saphyr::from_multiple_with_options(text, options());
+    documents
+        .map(|mut all: Vec<Value>| {
+            all.iter_mut().for_each(whole_numbers);
+            all
+        })
+        .map_err(|error| {
+            let error = error.without_snippet();
+            let place = error.location().filter(|l| l.line() > 0);
+            let (line, column) = place.map_or((0, 0), |l| (l.line(), l.column()));
+            YamlError { line, column, document: document_at(text, line), message: message(error) }
+        })
 }
 
 /// Replaces every `kind: List` (and `PodList` and the like, as `kubectl get -o yaml` writes them) by its items.
@@ -68,6 +74,22 @@ fn options() -> Options {
         legacy_octal_numbers: true,
         non_finite_float_policy: NonFiniteFloatPolicy::Reject,
         with_snippet: false,
+    }
+}
+
+/// Writes whole numbers as such: `1e3` and `5.0` are 1000 and 5 to Kubernetes, whose JSON has no other form for them.
+fn whole_numbers(value: &mut Value) {
+    /// Up to here a 64-bit float holds every whole number.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(float) = number.as_f64().filter(|f| f.fract() == 0.0 && f.abs() <= EXACT) {
+                *value = Value::from(float as i64);
+            }
+        }
+        Value::Array(list) => list.iter_mut().for_each(whole_numbers),
+        Value::Object(map) => map.values_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
@@ -111,8 +133,8 @@ mod tests {
 
     #[test]
     fn scalars_are_read_as_kubernetes_reads_them() {
-        let text = "mode: 0644\nflag: yes\nquoted: \"yes\"\nport: 80\nversion: \"1.20\"\nhalf: 0.5\ntime: 2026-01-02\n1: one\nempty:\n";
-        let expect = json!({"mode": 420, "flag": true, "quoted": "yes", "port": 80, "version": "1.20", "half": 0.5,
+        let text = "mode: 0644\nflag: yes\nquoted: \"yes\"\nport: 80\nversion: \"1.20\"\nhalf: 0.5\nwhole: 1e3\ntime: 2026-01-02\n1: one\nempty:\n";
+        let expect = json!({"mode": 420, "flag": true, "quoted": "yes", "port": 80, "version": "1.20", "half": 0.5, "whole": 1000,
             "time": "2026-01-02", "1": "one", "empty": null});
         assert_eq!(yaml_documents(text), Ok(vec![expect]));
     }
