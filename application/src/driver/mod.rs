@@ -4,3 +4,4 @@ pub mod agent;
 pub mod controllers;
 pub mod scheduler;
 pub mod spawner;
+pub mod world;

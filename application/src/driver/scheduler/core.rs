@@ -17,6 +17,7 @@ use steersman_domain::{
 const BATCH: usize = 1000;
 
 /// One pass: decisions, and the writes that carry them out (binds first, in the order of the decisions).
+#[derive(Debug)]
 pub struct Pass {
     pub decisions: Vec<Decision>,
     pub writes: Vec<Write>,
