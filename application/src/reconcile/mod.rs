@@ -4,3 +4,34 @@
 mod outcome;
 
 pub use outcome::{Note, Outcome};
+
+use crate::driver::world::World;
+use std::time::Duration;
+use steersman_domain::ports::Change;
+use steersman_domain::{Key, Time};
+
+/// The present, as a decision is told it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The wall clock: what is written into objects.
+    pub time: Time,
+    /// Time since some fixed instant; never jumps. For spans that only this process measures.
+    pub monotonic: Duration,
+}
+
+/// Decides for objects of one kind. Implementations are pure over the snapshot; state they keep may only save work or
+/// remember spans, never be needed to come to the right end.
+pub trait Reconciler: Send {
+    /// A short name for traces, field managers and the source of Events: `deployment-controller`.
+    fn name(&self) -> &'static str;
+
+    /// Keys to look at because of this change. The world is already after the change; the change holds the object before
+    /// and after it.
+    fn triggers(&self, change: &Change, world: &World) -> Vec<Key>;
+
+    /// Keys to look at after a list: everything this reconciler is responsible for.
+    fn all(&self, world: &World) -> Vec<Key>;
+
+    /// Decides for one key. The object may be gone; then there is usually nothing to do.
+    fn reconcile(&mut self, world: &World, key: &Key, now: Moment) -> Outcome;
+}
