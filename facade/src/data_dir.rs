@@ -108,6 +108,11 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// The number of the block on this host.
+    pub fn block(&self) -> u16 {
+        self.block
+    }
+
     /// The first address of the services' /20.
     pub fn services(&self) -> Ipv4Addr {
         let [high, low] = (self.block * 16).to_be_bytes();

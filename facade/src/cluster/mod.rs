@@ -1,0 +1,132 @@
+//! The composition root: which adapters stand behind the ports of a cluster, what is started, and in which order it ends.
+
+mod builder;
+mod start;
+
+pub use builder::ClusterBuilder;
+pub use start::StartError;
+
+use crate::data_dir::{Addresses, DataDir};
+use crate::node::RunningNode;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use steersman_application::client::Client;
+use steersman_application::driver::agent::Stop;
+use steersman_application::usecase::Api;
+use steersman_http::pki::Authority;
+use steersman_runtime::proxy::Proxy;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long a cluster waits for its API to finish open requests.
+const API_STOP: Duration = Duration::from_secs(5);
+
+/// A running cluster. Dropping it ends everything of it in this process at once and leaves processes of pods running, as a
+/// crash would; `stop` ends them in order.
+pub struct Cluster {
+    api: Arc<Api>,
+    address: SocketAddr,
+    kubeconfig: PathBuf,
+    authority: Arc<Authority>,
+    nodes: Vec<RunningNode>,
+    stop_nodes: watch::Sender<Stop>,
+    stop_api: watch::Sender<bool>,
+    server: JoinHandle<()>,
+    loops: Vec<JoinHandle<()>>,
+    proxy: Option<Arc<Proxy>>,
+    // Released last.
+    _addresses: Addresses,
+    data_dir: DataDir,
+}
+
+impl std::fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cluster")
+            .field("address", &self.address)
+            .field("data_dir", &self.data_dir.path())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Cluster {
+    /// Describes a cluster that keeps its state in this directory.
+    pub fn builder(data_dir: impl Into<PathBuf>) -> ClusterBuilder {
+        ClusterBuilder::new(data_dir.into())
+    }
+
+    /// Where the API answers.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The kubeconfig of an administrator, readable by the owner of the data directory alone.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The directory that the cluster keeps its state in.
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// The API in this process.
+    pub fn client(&self) -> Arc<dyn Client> {
+        self.api.clone()
+    }
+
+    /// The use cases behind the API.
+    pub fn api(&self) -> &Arc<Api> {
+        &self.api
+    }
+
+    /// The certificate authority of the cluster.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Stops in order: pods end within their grace and keep their objects (the next start runs them again), then the nodes,
+    /// the API and the loops. Dropping the future half-way ends the rest at once.
+    pub async fn stop(mut self) {
+        self.stop_nodes.send_replace(Stop::StopPods);
+        for node in &mut self.nodes {
+            node.ended().await;
+        }
+        self.end().await;
+    }
+
+    /// Ends this process's part and leaves the processes of pods running: the next start adopts them.
+    pub async fn leave(mut self) {
+        self.stop_nodes.send_replace(Stop::LeavePods);
+        for node in &mut self.nodes {
+            node.ended().await;
+        }
+        self.end().await;
+    }
+
+    async fn end(&mut self) {
+        for task in &self.loops {
+            task.abort();
+        }
+        self.stop_api.send_replace(true);
+        if tokio::time::timeout(API_STOP, &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+        if let Some(proxy) = &self.proxy {
+            proxy.shutdown().await;
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        for node in &self.nodes {
+            node.abort();
+        }
+        for task in &self.loops {
+            task.abort();
+        }
+        self.server.abort();
+    }
+}

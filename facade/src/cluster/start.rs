@@ -1,0 +1,224 @@
+//! Starting a cluster, in the order in which its parts need each other.
+
+use super::{Cluster, ClusterBuilder};
+use crate::data_dir::{Addresses, DataDir, DataDirError};
+use crate::explain::SchedulerExplainer;
+use crate::live::{OsEntropy, SystemClock, TokioSpawner};
+use crate::machine;
+use crate::network::Network;
+use crate::node::{NodePorts, ProcessNode, RunningNode};
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use steersman_application::client::{ApiError, Client};
+use steersman_application::driver::agent::Stop;
+use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
+use steersman_application::driver::{controllers, housekeeping};
+use steersman_application::scheduling::{DefaultScheduler, SchedulingContext, default_profiles};
+use steersman_application::usecase::logs::LogRegistry;
+use steersman_application::usecase::{Api, ApiConfig, ApiPorts, InvalidCidr, ServiceCidr};
+use steersman_domain::Str;
+use steersman_domain::ledger::Resources;
+use steersman_domain::ports::{Clock, Entropy, Store};
+use steersman_http::pki::{Authority, PkiError, write_private};
+use steersman_http::serve::serve;
+use steersman_http::service::{ApiService, ServiceConfig};
+use steersman_runtime::OpenError;
+use steersman_runtime::proxy::{Proxy, ProxyConfig};
+use steersman_store::{JournalError, MemoryStore};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Why a cluster did not start. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("keys and certificates: {0}")]
+    Pki(#[from] PkiError),
+    #[error("the API cannot listen on {address}: {source}{}", hint(.source))]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Node(#[from] OpenError),
+    #[error("the first objects of the cluster were refused: {0}")]
+    Bootstrap(#[from] ApiError),
+    #[error(transparent)]
+    Addresses(#[from] InvalidCidr),
+}
+
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "; stop the program that uses it, or choose another address with --listen",
+        _ => "; choose another address with --listen",
+    }
+}
+
+/// The size of a simulated node.
+const SIMULATED: Resources = Resources {
+    cpu_milli: 32_000,
+    memory_bytes: 64 << 30,
+    storage_bytes: 1 << 40,
+    pods: 110,
+    extended: steersman_domain::Map::new(),
+};
+
+/// What the parts of a cluster share.
+struct Core {
+    api: Arc<Api>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    logs: Arc<LogRegistry>,
+    records: Records,
+    default_runtime: Str,
+}
+
+pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError> {
+    let data_dir = DataDir::open(&options.data_dir)?;
+    let addresses = data_dir.addresses()?;
+    let authority = Arc::new(Authority::open(data_dir.path())?);
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
+    let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
+    let core = core(&options, &data_dir, &addresses)?;
+    core.api.bootstrap().await?;
+
+    let (stop_api, stopped) = watch::channel(false);
+    let server = serve_api(&core, &authority, listener, address, stopped)?;
+    let kubeconfig = data_dir.path().join("kubeconfig");
+    let admin = authority.client("steersman-admin", &["system:masters"])?;
+    write_private(&kubeconfig, &authority.kubeconfig(&format!("https://{}", reachable(address)), &admin))?;
+
+    let mut cluster = Cluster {
+        api: core.api.clone(),
+        address,
+        kubeconfig,
+        authority,
+        nodes: Vec::new(),
+        stop_nodes: watch::Sender::new(Stop::Run),
+        stop_api,
+        server,
+        loops: loops(&core),
+        proxy: None,
+        _addresses: addresses,
+        data_dir,
+    };
+    if options.nodes > 0 {
+        let (proxy, reports) = Proxy::start(ProxyConfig::default());
+        let proxy = Arc::new(proxy);
+        let (client, clock, entropy) = (core.client(), core.clock.clone(), core.entropy.clone());
+        let network = Network { proxy: proxy.clone(), client, clock, entropy, reports };
+        cluster.loops.push(tokio::spawn(network.run()));
+        cluster.proxy = Some(proxy);
+    }
+    start_nodes(&mut cluster, &core, &options).await?;
+    Ok(cluster)
+}
+
+impl Core {
+    fn client(&self) -> Arc<dyn Client> {
+        self.api.clone()
+    }
+}
+
+fn core(options: &ClusterBuilder, data_dir: &DataDir, addresses: &Addresses) -> Result<Core, StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+    let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&data_dir.path().join("journal"))?);
+    let logs = Arc::new(LogRegistry::default());
+    let ports = ApiPorts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone(), logs: logs.clone() };
+    let config = ApiConfig {
+        default_runtime: options.default_runtime.clone(),
+        service_cidr: ServiceCidr::new(addresses.services(), 20)?,
+    };
+    let api = Arc::new(Api::new(ports, config));
+    let records = Records::default();
+    api.set_explainer(Arc::new(SchedulerExplainer(records.clone())));
+    Ok(Core { api, store, clock, entropy, logs, records, default_runtime: options.default_runtime.clone() })
+}
+
+fn serve_api(
+    core: &Core,
+    authority: &Authority,
+    listener: TcpListener,
+    address: SocketAddr,
+    mut stopped: watch::Receiver<bool>,
+) -> Result<JoinHandle<()>, StartError> {
+    let mut ips = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), address.ip()];
+    ips.dedup();
+    let hostname = machine::hostname();
+    let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", &hostname];
+    let tls = Arc::new(authority.server_config(&names, &ips)?);
+    let service =
+        ApiService::new(core.api.clone(), ServiceConfig { stop: stopped.clone(), ..ServiceConfig::default() });
+    Ok(tokio::spawn(serve(listener, tls, service, async move {
+        // A closed channel means that the cluster was dropped.
+        let _closed = stopped.wait_for(|stop| *stop).await;
+    })))
+}
+
+/// The controllers, the scheduler and the housekeeping.
+fn loops(core: &Core) -> Vec<JoinHandle<()>> {
+    let context = SchedulingContext {
+        profiles: default_profiles(),
+        default_runtime: core.default_runtime.clone(),
+        ..Default::default()
+    };
+    let scheduler = SchedulerCore::new(
+        Arc::new(DefaultScheduler),
+        context,
+        core.records.clone(),
+        core.clock.clone(),
+        core.entropy.clone(),
+    );
+    let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| tokio::spawn(task);
+    vec![
+        spawn(Box::pin(controllers::run(controllers::standard(), core.client(), core.clock.clone()))),
+        spawn(Box::pin(scheduler::run(scheduler, core.client(), core.clock.clone()))),
+        spawn(Box::pin(housekeeping::compact(core.store.clone(), core.clock.clone()))),
+    ]
+}
+
+async fn start_nodes(cluster: &mut Cluster, core: &Core, options: &ClusterBuilder) -> Result<(), StartError> {
+    let api = reachable(cluster.address);
+    let ports = NodePorts {
+        client: core.client(),
+        clock: core.clock.clone(),
+        entropy: core.entropy.clone(),
+        spawner: TokioSpawner::new(Handle::current()),
+        logs: core.logs.clone(),
+        proxy: cluster.proxy.clone(),
+        default_runtime: options.default_runtime.clone(),
+        api_server: Some((api.ip().to_string().into(), api.port())),
+    };
+    let first = options.node_name.clone().unwrap_or_else(|| machine::hostname().into());
+    for index in 0..options.nodes {
+        let name: Str = if options.nodes == 1 { first.clone() } else { format!("{first}-{}", index + 1).into() };
+        let node = ProcessNode {
+            name,
+            index,
+            parts: options.nodes,
+            address: api.ip().to_string().into(),
+            data_dir: cluster.data_dir.path(),
+            addresses: &cluster._addresses,
+            shim: options.shim.clone(),
+        };
+        let running: RunningNode = ports.process_node(node, cluster.stop_nodes.subscribe()).await?;
+        cluster.nodes.push(running);
+    }
+    for index in 0..options.simulated_nodes {
+        let name = format!("simulated-{:04}", index + 1);
+        cluster.nodes.push(ports.simulated_node(&name, SIMULATED, cluster.stop_nodes.subscribe()));
+    }
+    Ok(())
+}
+
+/// The address by which programs of this host reach the API: a wildcard is answered on loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() { SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())) } else { address }
+}
