@@ -122,8 +122,9 @@ fn config(access: &Access) -> anyhow::Result<ClientConfig> {
     }
     anyhow::ensure!(!roots.is_empty(), "certificate-authority-data holds no certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_root_certificates(roots);
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots);
     match (&access.certificate, &access.key) {
         (None, None) => Ok(config.with_no_client_auth()),
         (Some(certificate), Some(key)) => {

@@ -143,8 +143,7 @@ impl Discovery {
         }
         if let Some((name, rest)) = lower.split_once('.') {
             let of = |resource: &&Resource| {
-                names(resource, name)
-                    && (resource.group == rest || join(&resource.version, &resource.group) == rest)
+                names(resource, name) && (resource.group == rest || join(&resource.version, &resource.group) == rest)
             };
             if let Some(found) = self.resources.iter().find(of) {
                 return Ok(found);

@@ -304,7 +304,9 @@ contexts:
         assert!(failed("current-context: [1").contains("line 1"), "{}", failed("current-context: [1"));
         assert!(failed("clusters: 5").contains("line 1"));
         assert!(failed("current-context: x").contains("no context \"x\""));
-        assert!(failed(&GOOD.replace("current-context: here", "current-context: lost")).contains("no cluster \"gone\""));
+        assert!(
+            failed(&GOOD.replace("current-context: here", "current-context: lost")).contains("no cluster \"gone\"")
+        );
         assert!(failed(&GOOD.replace("- name: u", "- name: v")).contains("no user \"u\""));
         assert!(failed(&GOOD.replace("aGVsbG8=", "'%%'")).contains("certificate-authority-data is no base64"));
         assert!(failed(&GOOD.replace("client-key-data: a2V5", "username: me")).contains("only client certificates"));

@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn words_are_types_and_names() {
-        let target = |plural: &str, names: &[&str]| (plural.to_owned(), names.iter().map(|n| (*n).to_owned()).collect());
+        let target =
+            |plural: &str, names: &[&str]| (plural.to_owned(), names.iter().map(|n| (*n).to_owned()).collect());
         assert_eq!(read("po").expect("good"), [target("pods", &[])]);
         assert_eq!(read("po a b").expect("good"), [target("pods", &["a", "b"])]);
         assert_eq!(read("deploy,po,pods").expect("good"), [target("deployments", &[]), target("pods", &[])]);

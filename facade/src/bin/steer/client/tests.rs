@@ -10,9 +10,7 @@ use tokio::net::TcpListener;
 type Answer = Response<Full<Bytes>>;
 
 /// Serves plain HTTP; gives the address and the number of connections that were opened.
-async fn serve(
-    answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static,
-) -> (SocketAddr, Arc<AtomicUsize>) {
+async fn serve(answer: impl Fn(&str, &str) -> Answer + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let opened = Arc::new(AtomicUsize::new(0));
@@ -103,7 +101,9 @@ async fn lines_come_whole_and_the_last_needs_no_end() {
 #[tokio::test]
 async fn lists_are_read_in_chunks_and_watches_go_on() {
     let (address, _) = serve(|_, uri| match uri {
-        "/x?limit=500" => answer(200, r#"{"kind":"PodList","apiVersion":"v1","metadata":{"continue":"n"},"items":[{}]}"#),
+        "/x?limit=500" => {
+            answer(200, r#"{"kind":"PodList","apiVersion":"v1","metadata":{"continue":"n"},"items":[{}]}"#)
+        }
         "/x?limit=500&continue=n" => answer(200, r#"{"kind":"PodList","apiVersion":"v1","items":[{"kind":"Odd"}]}"#),
         "/x?watch=true&allowWatchBookmarks=true&resourceVersion=5" => answer(
             200,

@@ -1,0 +1,103 @@
+//! `steer agent`: a node that joins a cluster.
+
+use anyhow::bail;
+use clap::Args;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// The arguments of `agent`.
+#[derive(Args)]
+pub(crate) struct Agent {
+    /// The server to join, as https://HOST:PORT
+    #[arg(long, value_name = "URL", value_parser = https)]
+    server: String,
+    /// The join token, from `steer token create`
+    #[arg(long, value_name = "TOKEN", env = "STEERSMAN_TOKEN", hide_env_values = true, value_parser = token)]
+    token: Token,
+    /// The address by which other nodes reach this one
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
+    /// The node's name; else the host's
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Where state is kept; else $XDG_STATE_HOME/steersman
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// A join token, `<ca-fingerprint>.<id>.<secret>`. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Token(pub(crate) String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// What an agent shall do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgentOptions {
+    /// `https://HOST:PORT`.
+    pub(crate) server: String,
+    pub(crate) token: Token,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) name: Option<String>,
+    pub(crate) data_dir: PathBuf,
+}
+
+fn https(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").ok_or("write it as https://HOST:PORT")?;
+    if rest.is_empty() { Err("the host is missing".to_owned()) } else { Ok(text.trim_end_matches('/').to_owned()) }
+}
+
+fn token(text: &str) -> Result<Token, String> {
+    let parts: Vec<_> = text.split('.').collect();
+    if parts.len() == 3 && parts.iter().all(|part| !part.is_empty()) {
+        Ok(Token(text.to_owned()))
+    } else {
+        Err("a token has three parts with dots between them: take it whole from `steer token create`".to_owned())
+    }
+}
+
+impl Agent {
+    /// Fills the defaults in.
+    ///
+    /// # Errors
+    /// When no data directory is named and the environment gives no place for one.
+    pub(crate) fn options(self) -> anyhow::Result<AgentOptions> {
+        let data_dir = match self.data_dir {
+            Some(dir) => std::path::absolute(dir)?,
+            None => crate::client::default_state_dir()?,
+        };
+        Ok(AgentOptions { server: self.server, token: self.token, address: self.address, name: self.name, data_dir })
+    }
+}
+
+/// Runs a node until it is asked to stop.
+///
+/// # Errors
+/// When the server cannot be reached, or the token is wrong, used or expired.
+pub(crate) fn run_agent(options: AgentOptions) -> anyhow::Result<()> {
+    bail!("this build has no agent to start with {options:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_and_tokens_are_checked_and_tokens_not_shown() {
+        assert_eq!(https("https://h:1/"), Ok("https://h:1".to_owned()));
+        assert!(https("h:1").is_err() && https("https://").is_err());
+        assert!(token("a.b").is_err() && token("a..c").is_err());
+        let good = token("finger.id.secret").expect("good");
+        assert!(!format!("{good:?}").contains("secret"));
+    }
+}

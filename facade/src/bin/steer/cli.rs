@@ -1,0 +1,148 @@
+//! The command line.
+
+use crate::{
+    agent, apply, delete, describe, events, example, get, logs, rollout, scale, server, token, up, version, why,
+};
+use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+use std::ffi::OsString;
+
+/// An orchestrator in one binary: it speaks the Kubernetes API, and runs functions, processes and containers as pods
+#[derive(Debug, Parser)]
+#[command(name = "steer", version, propagate_version = false, max_term_width = 100, subcommand_required = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a whole cluster in this process
+    Up(Box<up::Up>),
+    /// Run the API and the controllers, without a node
+    Server(server::Server),
+    /// Run a node that joins a cluster
+    Agent(Box<agent::Agent>),
+    /// Make join tokens for nodes
+    #[command(subcommand)]
+    Token(token::Token),
+    /// Bring the cluster to what manifests say
+    Apply(Box<apply::Apply>),
+    /// Show objects
+    Get(Box<get::Get>),
+    /// Show all of an object, for people
+    Describe(Box<describe::Describe>),
+    /// Delete objects
+    Delete(Box<delete::Delete>),
+    /// Say how many replicas there should be
+    Scale(Box<scale::Scale>),
+    /// Follow, list and steer rollouts
+    #[command(subcommand)]
+    Rollout(Box<rollout::Rollout>),
+    /// Show what containers print
+    Logs(Box<logs::Logs>),
+    /// Show what happened
+    Events(Box<events::Events>),
+    /// Tell why an object is as it is
+    Why(Box<why::Why>),
+    /// Show the versions of this program and of the server
+    Version(version::Version),
+    /// Print a completion script for a shell
+    Completion {
+        /// The shell
+        shell: Shell,
+    },
+    /// Run a small built-in workload
+    #[command(subcommand)]
+    Example(Box<example::Example>),
+    /// Run under a process pod; for the runtime only
+    #[command(name = "__shim", hide = true)]
+    Shim {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+}
+
+/// A completion script.
+pub(crate) fn completion(shell: Shell) -> String {
+    use clap::CommandFactory as _;
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "steer", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+    use clap::ValueEnum as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_shell_has_its_completion_without_hidden_commands() {
+        for shell in Shell::value_variants() {
+            let script = completion(*shell);
+            assert!(script.contains("rollout"), "{shell}");
+        }
+    }
+
+    #[test]
+    fn usual_lines_are_understood() {
+        for line in [
+            "up -f a.yaml --nodes 2",
+            "get deploy,rs,pod -A -o wide -l a=b",
+            "get pods -w",
+            "describe pod web",
+            "delete pod web --grace-period=0 --wait=false --cascade orphan",
+            "delete -f a.yaml --wait",
+            "scale deploy/web --replicas=3",
+            "rollout undo deploy/web --to-revision=2",
+            "rollout status deploy/web --timeout 30s --watch=false",
+            "logs -f web --tail=-1 -c c",
+            "logs -l app=web --prefix",
+            "events --for pod/web",
+            "why pod/web",
+            "version --client",
+            "completion bash",
+            "agent --server https://h:1 --token a.b.c",
+            "token create --ttl 1h",
+            "example http --port 8080",
+            "__shim --socket x",
+        ] {
+            let words = std::iter::once("steer").chain(line.split_whitespace());
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{line}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_lines_are_refused_with_code_2() {
+        for line in [
+            "",
+            "get",
+            "get pods -A -n x",
+            "scale deploy/web",
+            "scale deploy/web --replicas=-1",
+            "apply",
+            "logs",
+            "delete pod a -f b",
+            "example crash",
+            "example http --port 70000",
+            "example burn-cpu --threads 0",
+            "example crash --after -1",
+            "completion sh",
+        ] {
+            let words = std::iter::once("steer").chain(line.split_whitespace());
+            match Cli::try_parse_from(words) {
+                Ok(parsed) => panic!("{line}: {parsed:?}"),
+                Err(error) => assert_eq!(error.exit_code(), 2, "{line}"),
+            }
+        }
+    }
+}

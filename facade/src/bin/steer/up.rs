@@ -1,0 +1,123 @@
+//! `steer up`: a whole cluster in this process.
+
+pub(crate) mod follow;
+pub(crate) mod progress;
+
+use anyhow::bail;
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The arguments of `up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Apply a manifest, a folder of them, or `-`; can be given several times
+    #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
+    files: Vec<PathBuf>,
+    /// How many nodes to run in this process
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    nodes: u16,
+    /// End the command line's progress when all that was applied is ready, with an error when it fails
+    #[arg(long, requires = "files")]
+    wait: bool,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+/// Where a server keeps its state and listens.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where state is kept; else $XDG_STATE_HOME/steersman
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where the API listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6443")]
+    listen: SocketAddr,
+    /// The runtime of pods that name none
+    #[arg(long, value_name = "NAME", default_value = "container",
+          value_parser = ["task", "process", "container", "simulated"])]
+    default_runtime: String,
+}
+
+/// Where a server keeps its state and listens, with the defaults filled in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServeOptions {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) listen: SocketAddr,
+    /// `task`, `process`, `container` or `simulated`.
+    pub(crate) default_runtime: String,
+}
+
+/// What `up` shall do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UpOptions {
+    /// What to apply once the API serves; see [`crate::files::read`].
+    pub(crate) files: Vec<PathBuf>,
+    pub(crate) serve: ServeOptions,
+    /// Nodes in this process, 1 to 256.
+    pub(crate) nodes: u16,
+    /// Whether to say when all that was applied is ready.
+    pub(crate) wait: bool,
+}
+
+impl Serve {
+    /// Fills the defaults in.
+    ///
+    /// # Errors
+    /// When no data directory is named and the environment gives no place for one.
+    pub(crate) fn options(self) -> anyhow::Result<ServeOptions> {
+        let data_dir = match self.data_dir {
+            Some(dir) => std::path::absolute(dir)?,
+            None => crate::client::default_state_dir()?,
+        };
+        Ok(ServeOptions { data_dir, listen: self.listen, default_runtime: self.default_runtime })
+    }
+}
+
+impl Up {
+    /// Fills the defaults in.
+    ///
+    /// # Errors
+    /// As [`Serve::options`].
+    pub(crate) fn options(self) -> anyhow::Result<UpOptions> {
+        Ok(UpOptions { files: self.files, serve: self.serve.options()?, nodes: self.nodes, wait: self.wait })
+    }
+}
+
+/// Runs a cluster until it is asked to stop.
+///
+/// # Errors
+/// When the address or the data directory is in use, or a manifest cannot be applied.
+pub(crate) fn run_up(options: UpOptions) -> anyhow::Result<()> {
+    bail!("this build has no cluster to start with {options:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        up: Up,
+    }
+
+    #[test]
+    fn flags_become_options() {
+        let line =
+            ["up", "-f", "a", "-f", "-", "--data-dir", "/d", "--listen", "127.0.0.1:0", "--nodes", "3", "--wait"];
+        let options = Line::try_parse_from(line).expect("good").up.options().expect("good");
+        assert_eq!(options.files, [PathBuf::from("a"), PathBuf::from("-")]);
+        assert_eq!((options.nodes, options.wait, options.serve.listen.port()), (3, true, 0));
+        assert_eq!((options.serve.data_dir, options.serve.default_runtime.as_str()), ("/d".into(), "container"));
+    }
+
+    #[test]
+    fn bad_flags_are_refused() {
+        for bad in ["--nodes 0", "--listen here", "--default-runtime magic", "--wait"] {
+            let line = std::iter::once("up").chain(bad.split(' '));
+            assert!(Line::try_parse_from(line).is_err(), "{bad}");
+        }
+    }
+}

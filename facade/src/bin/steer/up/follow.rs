@@ -1,0 +1,98 @@
+//! Follows the workloads of a running cluster through its API, and shows their progress.
+
+use super::progress::Progress;
+use crate::client::{self, Api, Call, is_refused};
+use crate::out;
+use anyhow::bail;
+use serde_json::Value;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// What is followed. Replica sets stand between pods and deployments.
+const FOLLOWED: [&str; 3] = ["/apis/apps/v1/deployments", "/apis/apps/v1/replicasets", "/api/v1/pods"];
+/// Changes that wait to be shown; more make the readers wait, not grow.
+const QUEUE: usize = 256;
+/// Columns when the terminal does not say how many it has.
+const COLUMNS: usize = 100;
+
+/// One change: an event of a watch, or that a kind was listed whole.
+enum Change {
+    Event(String, Value),
+    Listed,
+}
+
+/// Shows the progress of all workloads on standard output, redrawn on a terminal, until the task is dropped; with
+/// `until_ready` until all are ready.
+///
+/// # Errors
+/// When the server cannot be followed; with `until_ready` also when a workload fails, with its reason.
+pub(crate) async fn follow(api: Arc<Api>, until_ready: bool) -> anyhow::Result<()> {
+    let (sender, mut changes) = mpsc::channel(QUEUE);
+    // Dropped with this future, and the tasks end with it.
+    let mut readers = JoinSet::new();
+    for path in FOLLOWED {
+        readers.spawn(read(Arc::clone(&api), path, sender.clone()));
+    }
+    drop(sender);
+    let terminal = std::io::stdout().is_terminal();
+    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(COLUMNS);
+    let (mut progress, mut listed) = (Progress::default(), 0);
+    while let Some(change) = changes.recv().await {
+        match change {
+            Change::Listed => listed += 1,
+            Change::Event(kind, object) => {
+                let lines = progress.observe(&kind, &object);
+                if terminal {
+                    // Only when nothing else is waiting: a thousand pods need no thousand frames.
+                    if changes.is_empty() {
+                        out::print(&progress.redraw(columns, out::coloured()))?;
+                    }
+                } else {
+                    lines.iter().try_for_each(out::say)?;
+                }
+            }
+        }
+        if until_ready && listed >= FOLLOWED.len() && changes.is_empty() {
+            let failed = progress.failed();
+            if !failed.is_empty() {
+                bail!("not all workloads became ready: {}", failed.join("; "));
+            }
+            if progress.is_ready() {
+                return Ok(());
+            }
+        }
+    }
+    match readers.join_next().await {
+        Some(ended) => ended?,
+        None => Ok(()),
+    }
+}
+
+/// Sends every change of a kind, from a list on; lists again when the watch is too old.
+async fn read(api: Arc<Api>, path: &'static str, sender: mpsc::Sender<Change>) -> anyhow::Result<()> {
+    loop {
+        let chunks = api.chunks(&Call::get(path)).await?;
+        let revision = chunks[0]["metadata"]["resourceVersion"].as_str().unwrap_or_default().to_owned();
+        let objects = chunks.iter().flat_map(client::items);
+        let listed = objects.map(|object| Change::Event("ADDED".to_owned(), object)).chain([Change::Listed]);
+        for change in listed {
+            if sender.send(change).await.is_err() {
+                return Ok(());
+            }
+        }
+        let mut watch = api.watch(Call::get(path), &revision);
+        loop {
+            match watch.next().await {
+                Ok((kind, object)) => {
+                    if sender.send(Change::Event(kind, object)).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Err(error) if is_refused(&error, 410) => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
