@@ -5,6 +5,7 @@ mod outcome;
 
 pub use outcome::{Note, Outcome};
 
+use crate::client::ApiError;
 use crate::driver::world::World;
 use std::time::Duration;
 use steersman_domain::ports::Change;
@@ -34,4 +35,15 @@ pub trait Reconciler: Send {
 
     /// Decides for one key. The object may be gone; then there is usually nothing to do.
     fn reconcile(&mut self, world: &World, key: &Key, now: Moment) -> Outcome;
+
+    /// What became of the writes of the last outcome for this key: the first refusal that is not a mere sign of stale
+    /// input, or `None`. For those who tell of refusals in a status.
+    fn answered(&mut self, _key: &Key, _refusal: Option<&ApiError>) {}
+}
+
+/// The 64-bit FNV-1a hash of texts, each closed by a byte that no text holds: a stable source of deterministic names.
+/// Source: <http://www.isthe.com/chongo/tech/comp/fnv/>.
+pub(crate) fn fnv64(texts: &[&str]) -> u64 {
+    let bytes = texts.iter().flat_map(|t| t.bytes().chain([0xff]));
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

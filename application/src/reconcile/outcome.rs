@@ -26,6 +26,8 @@ pub struct Outcome {
     pub requeue_after: Option<Duration>,
     /// Events to record once the writes have succeeded.
     pub notes: Vec<Note>,
+    /// Events to record when one write (by its index) has succeeded, whatever becomes of the others.
+    pub notes_of_writes: Vec<(usize, Note)>,
     /// In words: what was decided and why. Shown by `steer why`.
     pub why: Vec<String>,
 }
@@ -34,6 +36,12 @@ impl Outcome {
     /// Whether there is nothing to write: the object is as wanted.
     pub fn is_settled(&self) -> bool {
         self.writes.is_empty()
+    }
+
+    /// Adds a write, and an event to record when it has succeeded.
+    pub fn write_noting(&mut self, write: Write, note: Note) {
+        self.notes_of_writes.push((self.writes.len(), note));
+        self.writes.push(write);
     }
 
     /// Asks for another look after at most this time.
