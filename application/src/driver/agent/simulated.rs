@@ -1,0 +1,378 @@
+//! A runtime that runs nothing: containers live in memory by the clock and a script. For scale tests with many nodes, for
+//! the simulator and for what-if questions. It honours the port's whole contract, but does not outlive its process.
+
+use crate::driver::spawner::{SpawnHandle, Spawner};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use steersman_domain::ports::{
+    Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, LogQuery, LogStream, Runtime, RuntimeError,
+    RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, VolumeContent,
+};
+use steersman_domain::{Condition, Str, Time, Uid};
+use tokio::sync::{mpsc, watch};
+
+/// How one attempt of a container lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimulatedLife {
+    /// From the start until declared ports accept connections.
+    pub ports_open_after: Duration,
+    /// Ends by itself after this long with this exit code.
+    pub exit: Option<(Duration, i32)>,
+    /// How long it takes to end after SIGTERM; longer than the grace: it is killed.
+    pub ends_in: Duration,
+    /// The exit code after SIGTERM.
+    pub term_code: i32,
+}
+
+impl Default for SimulatedLife {
+    fn default() -> Self {
+        SimulatedLife { ports_open_after: Duration::ZERO, exit: None, ends_in: Duration::ZERO, term_code: 0 }
+    }
+}
+
+/// Decides how an attempt lives.
+pub type Script = Arc<dyn Fn(&ContainerSpec) -> SimulatedLife + Send + Sync>;
+
+/// The settings of a simulated runtime.
+#[derive(Clone)]
+pub struct SimulatedConfig {
+    /// The handler by which runtime classes name it.
+    pub handler: &'static str,
+    /// From the request to start until the program runs.
+    pub start_delay: Duration,
+    /// Addresses are counted up from here.
+    pub first_address: Ipv4Addr,
+    pub script: Script,
+}
+
+impl Default for SimulatedConfig {
+    fn default() -> Self {
+        SimulatedConfig {
+            handler: "simulated",
+            start_delay: Duration::ZERO,
+            first_address: Ipv4Addr::new(10, 0, 0, 1),
+            script: Arc::new(|_| SimulatedLife::default()),
+        }
+    }
+}
+
+impl std::fmt::Debug for SimulatedConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimulatedConfig").field("handler", &self.handler).finish_non_exhaustive()
+    }
+}
+
+struct Container {
+    record: ContainerRecord,
+    life: SimulatedLife,
+    /// Changes when the container ends.
+    ended: watch::Sender<bool>,
+    /// The timer of an end by itself.
+    _timer: Option<SpawnHandle>,
+}
+
+struct Sandbox {
+    spec: SandboxSpec,
+    ip: Ipv4Addr,
+    containers: Vec<Container>,
+    volumes: BTreeMap<String, VolumeContent>,
+}
+
+impl Sandbox {
+    fn find(&mut self, name: &str) -> Option<&mut Container> {
+        self.containers.iter_mut().find(|c| c.record.name == name)
+    }
+}
+
+#[derive(Default)]
+struct State {
+    sandboxes: BTreeMap<Uid, Sandbox>,
+    /// Unbounded as the port wants every event delivered: one for each end of a container, of which each has one at a time.
+    subscribers: Vec<mpsc::UnboundedSender<RuntimeEvent>>,
+    addresses: u32,
+}
+
+struct Inner {
+    config: SimulatedConfig,
+    clock: Arc<dyn Clock>,
+    spawner: Arc<dyn Spawner>,
+    state: Mutex<State>,
+}
+
+/// The runtime; clones share what runs.
+#[derive(Clone)]
+pub struct SimulatedRuntime(Arc<Inner>);
+
+impl std::fmt::Debug for SimulatedRuntime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimulatedRuntime").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+fn unknown(what: &Uid) -> RuntimeError {
+    RuntimeError::NotFound(format!("pod {what}"))
+}
+
+fn unknown_container(pod: &Uid, name: &str) -> RuntimeError {
+    RuntimeError::NotFound(format!("container {name} of pod {pod}"))
+}
+
+impl SimulatedRuntime {
+    /// A runtime with nothing in it.
+    pub fn new(config: SimulatedConfig, clock: Arc<dyn Clock>, spawner: Arc<dyn Spawner>) -> Self {
+        SimulatedRuntime(Arc::new(Inner { config, clock, spawner, state: Mutex::new(State::default()) }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends a running container from the outside, as a fault does; answers whether it ran.
+    pub fn exit(&self, pod: &Uid, name: &str, exit_code: i32) -> bool {
+        self.end(pod, name, None, exit_code).is_some()
+    }
+
+    /// Loses a sandbox with all that ran in it, as the death of a shim does; answers whether there was one.
+    pub fn lose(&self, pod: &Uid, message: &str) -> bool {
+        let mut state = self.lock();
+        let found = state.sandboxes.remove(pod).is_some();
+        if found {
+            let event = RuntimeEvent::SandboxLost { pod: pod.clone(), message: message.to_owned() };
+            state.subscribers.retain(|s| s.send(event.clone()).is_ok());
+        }
+        found
+    }
+
+    /// What a volume of a pod was last prepared with.
+    pub fn volume(&self, pod: &Uid, name: &str) -> Option<VolumeContent> {
+        self.lock().sandboxes.get(pod)?.volumes.get(name).cloned()
+    }
+
+    /// Marks the end of a running attempt (`None`: whichever runs) and tells the subscribers.
+    fn end(&self, pod: &Uid, name: &str, attempt: Option<u32>, exit_code: i32) -> Option<ExitRecord> {
+        let now = self.0.clock.now();
+        let mut state = self.lock();
+        let container = state.sandboxes.get_mut(pod)?.find(name)?;
+        if container.record.exit.is_some() || attempt.is_some_and(|a| a != container.record.attempt) {
+            return None;
+        }
+        let exit = ExitRecord {
+            exit_code,
+            signal: if (129..=192).contains(&exit_code) { exit_code - 128 } else { 0 },
+            oom_killed: false,
+            started_at_micros: container.record.started_at.micros(),
+            finished_at_micros: now.micros(),
+            message: Str::default(),
+        };
+        container.record.exit = Some(exit.clone());
+        container.ended.send_replace(true);
+        let event = RuntimeEvent::Exited { pod: pod.clone(), container: container.record.clone() };
+        state.subscribers.retain(|s| s.send(event.clone()).is_ok());
+        Some(exit)
+    }
+
+    fn timer(&self, spec: &ContainerSpec, life: SimulatedLife) -> Option<SpawnHandle> {
+        let (after, code) = life.exit?;
+        let (this, pod, name, attempt) = (self.clone(), spec.pod.clone(), spec.name.clone(), spec.attempt);
+        let task = async move {
+            this.0.clock.sleep(after).await;
+            this.end(&pod, &name, Some(attempt), code);
+        };
+        Some(self.0.spawner.spawn("simulated-exit", Box::pin(task)))
+    }
+
+    /// The running attempt of a container, and what changes when it ends.
+    fn running(&self, pod: &Uid, name: &str) -> Result<(u32, SimulatedLife, watch::Receiver<bool>), RuntimeError> {
+        let mut state = self.lock();
+        let sandbox = state.sandboxes.get_mut(pod).ok_or_else(|| unknown(pod))?;
+        let container = sandbox.find(name).filter(|c| c.record.exit.is_none());
+        let container = container.ok_or_else(|| unknown_container(pod, name))?;
+        Ok((container.record.attempt, container.life, container.ended.subscribe()))
+    }
+}
+
+#[async_trait::async_trait]
+impl Runtime for SimulatedRuntime {
+    fn handler(&self) -> &'static str {
+        self.0.config.handler
+    }
+
+    async fn conditions(&self) -> Vec<Condition> {
+        Vec::new()
+    }
+
+    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<Ipv4Addr, RuntimeError> {
+        let mut state = self.lock();
+        if let Some(sandbox) = state.sandboxes.get(&spec.uid) {
+            return Ok(sandbox.ip);
+        }
+        let first = u32::from(self.0.config.first_address);
+        let ip = Ipv4Addr::from(first.wrapping_add(state.addresses));
+        state.addresses = state.addresses.wrapping_add(1);
+        let sandbox = Sandbox { spec: spec.clone(), ip, containers: Vec::new(), volumes: BTreeMap::new() };
+        state.sandboxes.insert(spec.uid.clone(), sandbox);
+        Ok(ip)
+    }
+
+    async fn sandboxes(&self) -> Result<Vec<SandboxRecord>, RuntimeError> {
+        let record = |s: &Sandbox| SandboxRecord {
+            spec: s.spec.clone(),
+            ip: s.ip,
+            containers: s.containers.iter().map(|c| c.record.clone()).collect(),
+        };
+        Ok(self.lock().sandboxes.values().map(record).collect())
+    }
+
+    async fn prepare_volume(&self, pod: &Uid, name: &str, content: &VolumeContent) -> Result<(), RuntimeError> {
+        let mut state = self.lock();
+        let sandbox = state.sandboxes.get_mut(pod).ok_or_else(|| unknown(pod))?;
+        sandbox.volumes.insert(name.to_owned(), content.clone());
+        Ok(())
+    }
+
+    async fn start_container(&self, spec: &ContainerSpec) -> Result<ContainerRecord, RuntimeError> {
+        if !self.0.config.start_delay.is_zero() {
+            self.0.clock.sleep(self.0.config.start_delay).await;
+        }
+        let life = (self.0.config.script)(spec);
+        let now = self.0.clock.now();
+        let mut state = self.lock();
+        let sandbox = state.sandboxes.get_mut(&spec.pod).ok_or_else(|| unknown(&spec.pod))?;
+        if let Some(known) = sandbox.find(&spec.name).filter(|c| c.record.attempt >= spec.attempt) {
+            return Ok(known.record.clone());
+        }
+        let record = ContainerRecord {
+            name: spec.name.clone(),
+            attempt: spec.attempt,
+            id: format!("{}-{}-{}", spec.pod, spec.name, spec.attempt).into(),
+            pid: None,
+            started_at: now,
+            exit: None,
+        };
+        let timer = self.timer(spec, life);
+        let container =
+            Container { record: record.clone(), life, ended: watch::Sender::new(false), _timer: timer };
+        match sandbox.find(&spec.name) {
+            Some(place) => *place = container,
+            None => sandbox.containers.push(container),
+        }
+        Ok(record)
+    }
+
+    async fn stop_container(&self, pod: &Uid, name: &str, grace: Duration) -> Result<ExitRecord, RuntimeError> {
+        let ended = |this: &Self| {
+            let mut state = this.lock();
+            let container = state.sandboxes.get_mut(pod)?.find(name)?;
+            container.record.exit.clone()
+        };
+        if let Some(exit) = ended(self) {
+            return Ok(exit);
+        }
+        let (attempt, life, mut over) = self.running(pod, name)?;
+        let (wait, code) = if life.ends_in < grace { (life.ends_in, life.term_code) } else { (grace, 137) };
+        if !wait.is_zero() {
+            tokio::select! {
+                biased;
+                _ = over.wait_for(|over| *over) => {}
+                () = self.0.clock.sleep(wait) => {}
+            }
+        }
+        let exit = self.end(pod, name, Some(attempt), code).or_else(|| ended(self));
+        exit.ok_or_else(|| unknown_container(pod, name))
+    }
+
+    async fn exec(&self, pod: &Uid, name: &str, _: &[String], _: Duration) -> Result<ExecOutput, RuntimeError> {
+        self.running(pod, name)?;
+        Ok(ExecOutput { exit_code: 0, output: Vec::new() })
+    }
+
+    async fn http_get(&self, pod: &Uid, _: u16, _: &str, _: Duration) -> Result<u16, RuntimeError> {
+        let known = self.lock().sandboxes.contains_key(pod);
+        if known { Ok(200) } else { Err(unknown(pod)) }
+    }
+
+    async fn ports_open(&self, pod: &Uid, _ports: &[u16]) -> Result<(), RuntimeError> {
+        let opens = {
+            let state = self.lock();
+            let sandbox = state.sandboxes.get(pod).ok_or_else(|| unknown(pod))?;
+            let alive = sandbox.containers.iter().filter(|c| c.record.exit.is_none());
+            alive.map(|c| c.record.started_at.after(c.life.ports_open_after)).max().unwrap_or_default()
+        };
+        let wait = opens.since(self.0.clock.now());
+        if !wait.is_zero() {
+            self.0.clock.sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    async fn logs(&self, query: LogQuery) -> Result<Box<dyn LogStream>, RuntimeError> {
+        let mut state = self.lock();
+        let sandbox = state.sandboxes.get_mut(&query.pod).ok_or_else(|| unknown(&query.pod))?;
+        let container = sandbox.find(&query.container);
+        let container = container.filter(|c| query.attempt.is_none_or(|a| a == c.record.attempt));
+        let container = container.ok_or_else(|| unknown_container(&query.pod, &query.container))?;
+        let record = &container.record;
+        let line = format!("simulated {} attempt {}\n", record.name, record.attempt);
+        Ok(Box::new(SimulatedLog {
+            line: logged(&query, record.started_at, line),
+            follow: query.follow.then(|| container.ended.subscribe()),
+        }))
+    }
+
+    async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
+        let removed = self.lock().sandboxes.remove(pod);
+        // Dropped outside the lock: dropping aborts timers.
+        drop(removed);
+        Ok(())
+    }
+
+    async fn events(&self) -> Box<dyn RuntimeEvents> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.lock().subscribers.push(sender);
+        Box::new(SimulatedEvents(receiver))
+    }
+}
+
+/// The one line of a simulated log, as far as the query wants it.
+fn logged(query: &LogQuery, at: Time, line: String) -> Option<bytes::Bytes> {
+    if query.tail == Some(0) || query.since.is_some_and(|since| at < since) {
+        return None;
+    }
+    let text = if query.timestamps { format!("{} {line}", steersman_domain::MicroTime(at)) } else { line };
+    let mut bytes = bytes::Bytes::from(text);
+    if let Some(limit) = query.limit_bytes {
+        bytes.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    }
+    Some(bytes)
+}
+
+struct SimulatedLog {
+    line: Option<bytes::Bytes>,
+    /// While following: changes when the container ends.
+    follow: Option<watch::Receiver<bool>>,
+}
+
+#[async_trait::async_trait]
+impl LogStream for SimulatedLog {
+    async fn next(&mut self) -> Result<Option<bytes::Bytes>, RuntimeError> {
+        if let Some(line) = self.line.take() {
+            return Ok(Some(line));
+        }
+        if let Some(ended) = &mut self.follow {
+            // A sender that is gone means that the sandbox is, which is an end as well.
+            let _ = ended.wait_for(|ended| *ended).await;
+        }
+        Ok(None)
+    }
+}
+
+struct SimulatedEvents(mpsc::UnboundedReceiver<RuntimeEvent>);
+
+#[async_trait::async_trait]
+impl RuntimeEvents for SimulatedEvents {
+    async fn next(&mut self) -> Option<RuntimeEvent> {
+        self.0.recv().await
+    }
+}

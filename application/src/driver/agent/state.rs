@@ -1,0 +1,308 @@
+//! What the agent knows about one pod on its node: the sandbox, the volumes, every container, and how far the end has come.
+//! Plain data, changed in two ways only: [`PodRuntimeState::begin`] notes that a step is under way, and
+//! [`PodRuntimeState::observe`](super::observe) takes in what came of it. Deciding is [`next`](super::next::next)'s business.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+use steersman_domain::ports::{ContainerRecord, ExitRecord};
+use steersman_domain::{AlwaysI32, Container, ContainerStateTerminated, Pod, Protocol, RestartPolicy, Str, Time};
+
+/// The reason that ends of containers carry when the agent itself was stopped in order. Such containers start again with
+/// the next agent whatever their restart policy, because nothing was wrong with them.
+pub const INTERRUPTED: &str = "AgentStopped";
+
+/// The reason of an end of which nobody saw the exit code.
+pub const UNKNOWN_END: &str = "ContainerStatusUnknown";
+
+/// Why something cannot go on now, as the waiting state of containers shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// `ContainerCreating`, `CreateContainerConfigError`, `CreateContainerError`.
+    pub reason: Str,
+    pub message: Str,
+    pub retry_at: Time,
+}
+
+impl Block {
+    /// A block that is tried again after `wait`.
+    pub fn new(reason: &str, message: impl Into<Str>, now: Time, wait: Duration) -> Self {
+        Block { reason: reason.into(), message: message.into(), retry_at: now.after(wait) }
+    }
+}
+
+/// The pod's frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SandboxState {
+    Absent {
+        blocked: Option<Block>,
+    },
+    Creating,
+    Ready {
+        handler: &'static str,
+        ip: Ipv4Addr,
+    },
+    /// The runtime lost it; what is left must be removed before a new one is made.
+    Lost {
+        handler: &'static str,
+        retry_at: Option<Time>,
+    },
+    Removing {
+        handler: &'static str,
+    },
+}
+
+impl SandboxState {
+    /// The address, while there is one.
+    pub fn ip(&self) -> Option<Ipv4Addr> {
+        match self {
+            SandboxState::Ready { ip, .. } => Some(*ip),
+            SandboxState::Absent { .. }
+            | SandboxState::Creating
+            | SandboxState::Lost { .. }
+            | SandboxState::Removing { .. } => None,
+        }
+    }
+
+    /// The runtime that holds the sandbox.
+    pub fn handler(&self) -> Option<&'static str> {
+        match self {
+            SandboxState::Ready { handler, .. }
+            | SandboxState::Lost { handler, .. }
+            | SandboxState::Removing { handler } => Some(handler),
+            SandboxState::Absent { .. } | SandboxState::Creating => None,
+        }
+    }
+}
+
+/// The pod's volumes, all together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VolumesState {
+    /// All were prepared at least once.
+    pub ready: bool,
+    pub preparing: bool,
+    /// A source changed since they were prepared.
+    pub stale: bool,
+    pub blocked: Option<Block>,
+}
+
+/// How far a single thing has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    #[default]
+    Todo,
+    Doing,
+    Done,
+}
+
+/// A container that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    pub id: Str,
+    pub started_at: Time,
+    /// The postStart hook has ended (or there is none).
+    pub hook_done: bool,
+    /// Whether the declared ports accept connections.
+    pub ports: Progress,
+    /// It has been told to end.
+    pub stopping: bool,
+    /// A stop failed; not tried again before.
+    pub stop_retry_at: Option<Time>,
+}
+
+/// Where a container is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ContainerPhase {
+    Waiting { blocked: Option<Block> },
+    Starting,
+    Running(Running),
+    Exited(ContainerStateTerminated),
+}
+
+/// One container and its past.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerRun {
+    /// The attempt that is under way or comes next; counts from 0.
+    pub attempt: u32,
+    /// Whether that attempt was started.
+    pub used: bool,
+    pub phase: ContainerPhase,
+    /// How the attempt before ended.
+    pub last: Option<ContainerStateTerminated>,
+    /// Ends in a row without ten minutes of running between them.
+    pub crashes: u32,
+}
+
+impl ContainerRun {
+    pub(super) fn fresh() -> Self {
+        ContainerRun {
+            attempt: 0,
+            used: false,
+            phase: ContainerPhase::Waiting { blocked: None },
+            last: None,
+            crashes: 0,
+        }
+    }
+
+    /// How often the container was started again.
+    pub fn restarts(&self) -> u32 {
+        if self.used { self.attempt } else { self.attempt.saturating_sub(1) }
+    }
+
+    /// The number of the next start.
+    pub fn next_attempt(&self) -> u32 {
+        if self.used { self.attempt.saturating_add(1) } else { self.attempt }
+    }
+
+    /// Whether any attempt was ever started.
+    pub fn ever_started(&self) -> bool {
+        self.used || self.attempt > 0 || self.last.is_some()
+    }
+
+    /// Whether a program runs or may be running.
+    pub fn is_alive(&self) -> bool {
+        match self.phase {
+            ContainerPhase::Starting | ContainerPhase::Running(_) => true,
+            ContainerPhase::Waiting { .. } | ContainerPhase::Exited(_) => false,
+        }
+    }
+}
+
+/// Why a pod ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndCause {
+    /// Deletion was asked for.
+    Deleted,
+    /// The object is gone already: only clean up.
+    Gone,
+    /// The agent stops in order; the object stays.
+    AgentStop,
+    /// It ran longer than `activeDeadlineSeconds`, or was declared over; the object and its logs stay.
+    DeadlineExceeded,
+}
+
+/// An end under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End {
+    pub cause: EndCause,
+    /// When what still runs is killed.
+    pub deadline: Time,
+    pub drain: Progress,
+    /// The last status is written, and the object deleted where that is the cause.
+    pub report: Progress,
+}
+
+/// Everything the agent knows of a pod on its node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PodRuntimeState {
+    /// The pod was not admitted: reason and message. It fails without running.
+    pub rejected: Option<(Str, Str)>,
+    pub started_at: Option<Time>,
+    pub sandbox: SandboxState,
+    pub volumes: VolumesState,
+    pub containers: BTreeMap<Str, ContainerRun>,
+    pub end: Option<End>,
+}
+
+impl PodRuntimeState {
+    /// A pod that the node has not worked on.
+    pub fn new(pod: &Pod, now: Time) -> Self {
+        PodRuntimeState {
+            rejected: None,
+            started_at: Some(pod.status.start_time.unwrap_or(now)),
+            sandbox: SandboxState::Absent { blocked: None },
+            volumes: VolumesState::default(),
+            containers: all_containers(pod).map(|(_, c)| (c.name.clone(), ContainerRun::fresh())).collect(),
+            end: None,
+        }
+    }
+
+    /// What is known of a container.
+    pub fn run(&self, name: &str) -> Option<&ContainerRun> {
+        self.containers.get(name)
+    }
+
+    /// Whether a program of the pod runs or may be running.
+    pub fn any_alive(&self) -> bool {
+        self.containers.values().any(ContainerRun::is_alive)
+    }
+}
+
+/// What a container is to its pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Runs to its end before the next starts.
+    Init,
+    /// An init container that keeps running beside the others.
+    Sidecar,
+    Main,
+}
+
+/// Whether an init container is a sidecar.
+pub fn init_role(container: &Container) -> Role {
+    if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
+}
+
+/// All containers in the order in which they start.
+pub fn all_containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
+    let init = pod.spec.init_containers.iter().map(|c| (init_role(c), &**c));
+    init.chain(pod.spec.containers.iter().map(|c| (Role::Main, &**c)))
+}
+
+/// Container and role by name.
+pub fn find_container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
+    all_containers(pod).find(|(_, c)| c.name == name)
+}
+
+/// The rule by which a container is started again. Source: Kubernetes "Init containers" and "Sidecar containers".
+pub fn policy(pod: &Pod, role: Role) -> RestartPolicy {
+    match (role, pod.spec.restart_policy) {
+        (Role::Sidecar, _) => RestartPolicy::Always,
+        (Role::Main, policy) => policy,
+        (Role::Init, RestartPolicy::Never) => RestartPolicy::Never,
+        (Role::Init, RestartPolicy::Always | RestartPolicy::OnFailure) => RestartPolicy::OnFailure,
+    }
+}
+
+/// The TCP ports that a container declares.
+pub fn tcp_ports(container: &Container) -> Vec<u16> {
+    let tcp = container.ports.iter().filter(|p| p.protocol == Protocol::Tcp);
+    tcp.filter_map(|p| u16::try_from(p.container_port).ok()).filter(|&p| p > 0).collect()
+}
+
+/// An end as objects show it.
+pub fn terminated(handler: &str, record: &ContainerRecord, exit: &ExitRecord) -> ContainerStateTerminated {
+    let reason = match (exit.oom_killed, exit.exit_code) {
+        (true, _) => "OOMKilled",
+        (false, 0) => "Completed",
+        (false, _) => "Error",
+    };
+    ContainerStateTerminated {
+        exit_code: AlwaysI32(exit.exit_code),
+        signal: exit.signal,
+        reason: reason.into(),
+        message: exit.message.clone(),
+        started_at: Some(Time::from_micros(exit.started_at_micros)),
+        finished_at: Some(Time::from_micros(exit.finished_at_micros)),
+        container_id: container_id(handler, &record.id),
+        ..ContainerStateTerminated::default()
+    }
+}
+
+/// The end of a container of which nobody knows how it ended.
+pub fn unknown_end(message: &str, started_at: Option<Time>, id: &Str, now: Time) -> ContainerStateTerminated {
+    ContainerStateTerminated {
+        exit_code: AlwaysI32(137),
+        reason: UNKNOWN_END.into(),
+        message: message.into(),
+        started_at,
+        finished_at: Some(now),
+        container_id: id.clone(),
+        ..ContainerStateTerminated::default()
+    }
+}
+
+/// The id of a container as objects show it.
+pub fn container_id(handler: &str, id: &str) -> Str {
+    if id.is_empty() { Str::default() } else { format!("{handler}://{id}").into() }
+}
