@@ -362,13 +362,13 @@ mod tests {
             "spec": {
                 "dnsPolicy": "ClusterFirst", "hostNetwork": false, "hostPID": true, "priority": 7,
                 "containers": [{"name": "c", "tty": true, "stdin": false, "terminationMessagePolicy": "File"}],
-                "volumes": [{"name": "v", "hostPath": {"path": "/x"}}, {"name": "w", "emptyDir": {}}],
+                "volumes": [{"name": "v", "nfs": {"path": "/x", "server": "s"}}, {"name": "w", "emptyDir": {}}],
             },
             "status": {"phase": "Running"},
         });
         assert_eq!(
             carried_fields(POD, &object),
-            ["spec.hostPID", "spec.priority", "spec.containers[0].tty", "spec.volumes[0].hostPath"]
+            ["spec.hostPID", "spec.priority", "spec.containers[0].tty", "spec.volumes[0].nfs"]
         );
     }
 
