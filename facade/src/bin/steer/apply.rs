@@ -4,11 +4,15 @@
 mod three_way;
 
 use crate::client::{self, Api, Call, Discovery, MERGE_PATCH, STRATEGIC_PATCH, TargetFlags};
+use crate::up::follow::{Follow, follow};
+use crate::up::progress::workloads;
 use crate::{files, out};
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 use steersman_kubernetes::{Gvk, schema::schema};
 
 /// The annotation that keeps the manifest; kubectl's, so that both can be used on one object.
@@ -25,6 +29,12 @@ pub(crate) struct Apply {
     target: TargetFlags,
     #[command(flatten)]
     how: How,
+    /// Wait until the deployments and pods among the manifests are ready, and show how far they are
+    #[arg(long, conflicts_with = "dry_run")]
+    wait: bool,
+    /// How long to wait, such as `30s` or `2m`
+    #[arg(long, requires = "wait", value_name = "SPAN", value_parser = crate::spans::read)]
+    timeout: Option<Duration>,
 }
 
 /// How to apply.
@@ -76,8 +86,20 @@ impl Validate {
 /// The only failure as it is, or how many there were, each told before.
 pub(crate) async fn run(apply: Apply) -> anyhow::Result<()> {
     let documents = files::read(&apply.files.files, apply.files.recursive)?;
-    let api = Api::new(&apply.target.client)?;
-    documents_to(&api, &documents, (apply.target.namespace.as_deref(), apply.how)).await
+    let api = Arc::new(Api::new(&apply.target.client)?);
+    documents_to(&api, &documents, (apply.target.namespace.as_deref(), apply.how)).await?;
+    if !apply.wait {
+        return Ok(());
+    }
+    let only = Some(workloads(&documents, &apply.target.namespace(&api.namespace)));
+    let ready = follow(api, Follow { only, until_ready: true });
+    match apply.timeout {
+        None => ready.await,
+        Some(limit) => match tokio::time::timeout(limit, ready).await {
+            Ok(ready) => ready,
+            Err(_) => bail!("not all workloads are ready after {limit:?}; `steer why` tells what they wait for"),
+        },
+    }
 }
 
 /// Applies documents in order, and says what happened to each; goes on when one fails.
@@ -201,6 +223,51 @@ fn original(current: &Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::testing::{answer, plain, serve};
+    use std::sync::Mutex;
+
+    /// Applies a ConfigMap to a server that has `current`; gives what was asked of the server, reads aside.
+    async fn asked(current: Option<Value>, how: How) -> Vec<String> {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        let (address, _) = serve(move |method, uri| {
+            match (method, uri) {
+                ("GET", "/api") => return answer(200, r#"{"versions": ["v1"]}"#),
+                ("GET", "/apis") => return answer(200, r#"{"groups": []}"#),
+                ("GET", "/api/v1") => return answer(
+                    200,
+                    r#"{"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": true, "verbs": ["get"]}]}"#,
+                ),
+                ("GET", _) => return match &current {
+                    Some(current) => answer(200, &current.to_string()),
+                    None => answer(404, "{}"),
+                },
+                _ => log.lock().expect("no panic").push(format!("{method} {uri}")),
+            }
+            answer(200, r#"{"metadata": {"resourceVersion": "9"}}"#)
+        })
+        .await;
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}});
+        let document = files::Document { from: "a.yaml".to_owned(), object };
+        documents_to(&plain(address), &[document], (Some("n"), how)).await.expect("applied");
+        std::mem::take(&mut *asked.lock().expect("no panic"))
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_created_and_what_differs_is_patched() {
+        let how = How { dry_run: false, validate: Validate::Strict };
+        let query = "fieldManager=steer&fieldValidation=Strict";
+        let maps = "/api/v1/namespaces/n/configmaps";
+        assert_eq!(asked(None, how).await, [format!("POST {maps}?{query}")]);
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a", "namespace": "n"}, "data": {"x": "1"}});
+        let mut current = annotated(&object).expect("good");
+        assert!(asked(Some(current.clone()), how).await.is_empty(), "unchanged");
+        current["data"]["x"] = json!("2");
+        let dry = How { dry_run: true, validate: Validate::Warn };
+        let dry_query = "dryRun=All&fieldManager=steer&fieldValidation=Warn";
+        assert_eq!(asked(Some(current.clone()), how).await, [format!("PATCH {maps}/a?{query}")]);
+        assert_eq!(asked(Some(current), dry).await, [format!("PATCH {maps}/a?{dry_query}")]);
+    }
 
     #[test]
     fn the_manifest_is_kept_as_kubectl_keeps_it() {

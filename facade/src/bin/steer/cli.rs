@@ -5,7 +5,6 @@ use crate::{
 };
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
-use std::ffi::OsString;
 
 /// An orchestrator in one binary: it speaks the Kubernetes API, and runs functions, processes and containers as pods
 #[derive(Debug, Parser)]
@@ -56,12 +55,6 @@ pub(crate) enum Command {
     /// Run a small built-in workload
     #[command(subcommand)]
     Example(Box<example::Example>),
-    /// Run under a process pod; for the runtime only
-    #[command(name = "__shim", hide = true)]
-    Shim {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
 }
 
 /// A completion script.
@@ -84,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn every_shell_has_its_completion_without_hidden_commands() {
+    fn every_shell_has_its_completion() {
         for shell in Shell::value_variants() {
             let script = completion(*shell);
             assert!(script.contains("rollout"), "{shell}");
@@ -112,7 +105,6 @@ mod tests {
             "agent --server https://h:1 --token a.b.c",
             "token create --ttl 1h",
             "example http --port 8080",
-            "__shim --socket x",
         ] {
             let words = std::iter::once("steer").chain(line.split_whitespace());
             if let Err(error) = Cli::try_parse_from(words) {

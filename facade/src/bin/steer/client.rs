@@ -11,7 +11,7 @@ mod target;
 pub(crate) use discovery::{Discovery, Resource};
 pub(crate) use flags::{ClientFlags, Scope, ScopeFlags, Target as TargetFlags};
 pub(crate) use kubeconfig::default_state_dir;
-pub(crate) use objects::{Watched, items};
+pub(crate) use objects::items;
 pub(crate) use target::{Target, one, resolve};
 
 use anyhow::Context as _;
@@ -333,6 +333,9 @@ impl Lines {
     }
 }
 
+#[cfg(test)]
+#[path = "client/testing.rs"]
+pub(crate) mod testing;
 #[cfg(test)]
 #[path = "client/tests.rs"]
 mod tests;

@@ -75,17 +75,13 @@ fn expand(source: &Path, recursive: bool) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 fn parse(from: &str, text: &str) -> anyhow::Result<Vec<Document>> {
-    let values: Vec<Value> = documents(text).with_context(|| format!("{from} is malformed"))?;
+    let values = steersman_kubernetes::yaml_documents(text).with_context(|| format!("{from} is malformed"))?;
     let mut documents = Vec::new();
     for (number, value) in values.into_iter().enumerate() {
         let from = if number == 0 { from.to_owned() } else { format!("{from}, document {}", number + 1) };
         flatten(from, value, &mut documents)?;
     }
     Ok(documents)
-}
-
-fn documents(text: &str) -> anyhow::Result<Vec<Value>> {
-    Ok(serde_saphyr::from_multiple(text)?)
 }
 
 /// Adds an object, or each object of a list; what is empty is left out.

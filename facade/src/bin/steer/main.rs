@@ -15,8 +15,8 @@ mod out;
 mod rollout;
 mod scale;
 mod server;
-mod shim;
 mod spans;
+mod stop;
 mod table;
 mod token;
 mod up;
@@ -74,6 +74,8 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn main() -> ExitCode {
+    // First, while there is one thread: this program is also what holds the processes of pods.
+    steersman::init();
     match run(Cli::parse().command) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -89,9 +91,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Example(example) => return example::run(*example),
-        Command::Shim { args } => return shim::run_shim(&args),
         Command::Up(up) => up::run_up(up.options()?),
-        Command::Server(server) => server::run_server(server.options()?),
+        Command::Server(server) => server::run_server(&server.options()?),
         Command::Agent(agent) => agent::run_agent(agent.options()?),
         Command::Token(token::Token::Create(create)) => out::say(token::create_token(&create.options()?)?),
         Command::Completion { shell } => out::print(&cli::completion(shell)),

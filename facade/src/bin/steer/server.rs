@@ -1,7 +1,7 @@
 //! `steer server`: the API and the controllers, without a node.
 
+use crate::stop;
 use crate::up::{Serve, ServeOptions};
-use anyhow::bail;
 use clap::Args;
 
 /// The arguments of `server`.
@@ -21,10 +21,15 @@ impl Server {
     }
 }
 
-/// Runs a server until it is asked to stop.
+/// Runs a server until it is asked to stop, then stops it in order; asked again, at once.
 ///
 /// # Errors
 /// When the address or the data directory is in use.
-pub(crate) fn run_server(options: ServeOptions) -> anyhow::Result<()> {
-    bail!("this build has no server to start with {options:?}")
+pub(crate) fn run_server(options: &ServeOptions) -> anyhow::Result<()> {
+    stop::block_on(async |mut stop| {
+        let Some(cluster) = stop::start(options.builder().nodes(0), &mut stop).await? else { return Ok(()) };
+        stop.asked().await;
+        stop::end(cluster, &mut stop).await;
+        Ok(())
+    })
 }

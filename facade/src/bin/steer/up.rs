@@ -3,10 +3,14 @@
 pub(crate) mod follow;
 pub(crate) mod progress;
 
-use anyhow::bail;
+use crate::client::{Api, ClientFlags};
+use crate::{apply, files, out, stop};
 use clap::Args;
+use follow::Follow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
+use steersman::{Cluster, ClusterBuilder};
 
 /// The arguments of `up`.
 #[derive(Debug, Args)]
@@ -17,7 +21,7 @@ pub(crate) struct Up {
     /// How many nodes to run in this process
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     nodes: u16,
-    /// End the command line's progress when all that was applied is ready, with an error when it fails
+    /// Say `all ready` when the deployments and pods of the manifests are, and end with an error when one cannot be
     #[arg(long, requires = "files")]
     wait: bool,
     #[command(flatten)]
@@ -46,6 +50,13 @@ pub(crate) struct ServeOptions {
     pub(crate) listen: SocketAddr,
     /// `task`, `process`, `container` or `simulated`.
     pub(crate) default_runtime: String,
+}
+
+impl ServeOptions {
+    /// A cluster with these options, and one node.
+    pub(crate) fn builder(&self) -> ClusterBuilder {
+        Cluster::builder(&self.data_dir).listen(self.listen).default_runtime(&self.default_runtime)
+    }
 }
 
 /// What `up` shall do.
@@ -84,12 +95,45 @@ impl Up {
     }
 }
 
-/// Runs a cluster until it is asked to stop.
+/// Runs a cluster until it is asked to stop, then stops it in order; asked again, at once.
 ///
 /// # Errors
-/// When the address or the data directory is in use, or a manifest cannot be applied.
+/// A malformed manifest, said before anything is started; an address or data directory that is in use; a manifest that
+/// the API refuses; with `wait` a workload that cannot become ready.
 pub(crate) fn run_up(options: UpOptions) -> anyhow::Result<()> {
-    bail!("this build has no cluster to start with {options:?}")
+    let documents = if options.files.is_empty() { Vec::new() } else { files::read(&options.files, false)? };
+    stop::block_on(async move |mut stop| {
+        let builder = options.serve.builder().nodes(options.nodes);
+        let Some(cluster) = stop::start(builder, &mut stop).await? else { return Ok(()) };
+        let ended = tokio::select! {
+            biased;
+            () = stop.asked() => Ok(()),
+            Err(error) = work(&cluster, &documents, options.wait) => Err(error),
+        };
+        stop::end(cluster, &mut stop).await;
+        ended
+    })
+}
+
+/// Applies the manifests and shows how far the workloads are; ends only by an error.
+async fn work(cluster: &Cluster, documents: &[files::Document], wait: bool) -> anyhow::Result<()> {
+    let flags = ClientFlags { kubeconfig: Some(cluster.kubeconfig().to_path_buf()), context: None };
+    let api = Arc::new(Api::new(&flags)?);
+    let mut only = None;
+    if !documents.is_empty() {
+        let how = apply::How { dry_run: false, validate: apply::Validate::Strict };
+        apply::documents_to(&api, documents, (None, how)).await?;
+        only = Some(progress::workloads(documents, &api.namespace));
+    }
+    if wait {
+        follow::follow(Arc::clone(&api), Follow { only: only.clone(), until_ready: true }).await?;
+        out::say("all ready")?;
+    }
+    // The display is not the cluster: when it breaks, the cluster goes on.
+    if let Err(error) = follow::follow(api, Follow { only, until_ready: false }).await {
+        eprintln!("the progress is no longer shown: {error:#}");
+    }
+    std::future::pending().await
 }
 
 #[cfg(test)]

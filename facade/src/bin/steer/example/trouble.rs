@@ -72,8 +72,10 @@ pub(super) fn eat_memory(eat: &EatMemory) -> anyhow::Result<ExitCode> {
             std::thread::sleep(Duration::from_millis(eat.interval_ms));
         }
     }
-    while eat.hold {
-        std::thread::park();
+    if eat.hold {
+        loop {
+            std::thread::park();
+        }
     }
     black_box(&taken);
     Ok(ExitCode::SUCCESS)

@@ -1,6 +1,6 @@
 //! Follows the workloads of a running cluster through its API, and shows their progress.
 
-use super::progress::Progress;
+use super::progress::{Progress, Workloads};
 use crate::client::{self, Api, Call, is_refused};
 use crate::out;
 use anyhow::bail;
@@ -23,12 +23,20 @@ enum Change {
     Listed,
 }
 
-/// Shows the progress of all workloads on standard output, redrawn on a terminal, until the task is dropped; with
-/// `until_ready` until all are ready.
+/// What to follow, and how long.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Follow {
+    /// Only these workloads; else all.
+    pub(crate) only: Option<Workloads>,
+    /// End when all are ready; else go on until dropped.
+    pub(crate) until_ready: bool,
+}
+
+/// Shows the progress of workloads on standard output, redrawn on a terminal.
 ///
 /// # Errors
 /// When the server cannot be followed; with `until_ready` also when a workload fails, with its reason.
-pub(crate) async fn follow(api: Arc<Api>, until_ready: bool) -> anyhow::Result<()> {
+pub(crate) async fn follow(api: Arc<Api>, what: Follow) -> anyhow::Result<()> {
     let (sender, mut changes) = mpsc::channel(QUEUE);
     // Dropped with this future, and the tasks end with it.
     let mut readers = JoinSet::new();
@@ -38,23 +46,28 @@ pub(crate) async fn follow(api: Arc<Api>, until_ready: bool) -> anyhow::Result<(
     drop(sender);
     let terminal = std::io::stdout().is_terminal();
     let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok()).unwrap_or(COLUMNS);
-    let (mut progress, mut listed) = (Progress::default(), 0);
-    while let Some(change) = changes.recv().await {
+    let (mut progress, mut listed) = (Progress::new(what.only), 0);
+    loop {
+        let change = tokio::select! {
+            biased;
+            Some(change) = changes.recv() => change,
+            // A reader ends only by an error while this side listens.
+            Some(ended) = readers.join_next() => return ended?,
+            else => return Ok(()),
+        };
         match change {
             Change::Listed => listed += 1,
             Change::Event(kind, object) => {
                 let lines = progress.observe(&kind, &object);
-                if terminal {
-                    // Only when nothing else is waiting: a thousand pods need no thousand frames.
-                    if changes.is_empty() {
-                        out::print(&progress.redraw(columns, out::coloured()))?;
-                    }
-                } else {
+                if !terminal {
                     lines.iter().try_for_each(out::say)?;
+                } else if changes.is_empty() {
+                    // Only when nothing else is waiting: a thousand pods need no thousand frames.
+                    out::print(&progress.redraw(columns, out::coloured()))?;
                 }
             }
         }
-        if until_ready && listed >= FOLLOWED.len() && changes.is_empty() {
+        if what.until_ready && listed >= FOLLOWED.len() && changes.is_empty() {
             let failed = progress.failed();
             if !failed.is_empty() {
                 bail!("not all workloads became ready: {}", failed.join("; "));
@@ -63,10 +76,6 @@ pub(crate) async fn follow(api: Arc<Api>, until_ready: bool) -> anyhow::Result<(
                 return Ok(());
             }
         }
-    }
-    match readers.join_next().await {
-        Some(ended) => ended?,
-        None => Ok(()),
     }
 }
 

@@ -1,9 +1,10 @@
 //! How far workloads are, as a pure function of the objects that a watch shows: one line for each workload, redrawn on
 //! a terminal, or plain lines when something changes.
 
+use crate::files::Document;
 use crate::out::Colour;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// States of a container that a person should see at once, beside `Pending` and `Running`.
 const TROUBLE: [&str; 8] = [
@@ -37,9 +38,25 @@ struct State {
     failed: bool,
 }
 
-/// The progress of all workloads.
+/// Workloads by kind in lower case, namespace and name.
+pub(crate) type Workloads = BTreeSet<(String, String, String)>;
+
+/// The workloads among manifests; `namespace` is that of objects that name none.
+pub(crate) fn workloads(documents: &[Document], namespace: &str) -> Workloads {
+    let of = |document: &Document| {
+        let object = &document.object;
+        let kind = object["kind"].as_str().filter(|kind| ["Deployment", "Pod"].contains(kind))?.to_lowercase();
+        let own = object["metadata"]["namespace"].as_str().filter(|own| !own.is_empty());
+        Some((kind, own.unwrap_or(namespace).to_owned(), text(&object["metadata"]["name"])))
+    };
+    documents.iter().filter_map(of).collect()
+}
+
+/// The progress of workloads.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
+    /// Leaves out all others, when set.
+    only: Option<Workloads>,
     workloads: BTreeMap<Key, State>,
     /// From the uid of a replica set to its deployment.
     owners: BTreeMap<String, Key>,
@@ -64,7 +81,16 @@ impl Progress {
         self.lines().into_iter().filter(|line| !before.contains(line)).collect()
     }
 
+    /// The progress of these workloads, or of all.
+    pub(crate) fn new(only: Option<Workloads>) -> Self {
+        Self { only, ..Self::default() }
+    }
+
     fn put(&mut self, key: Key, state: Option<State>) {
+        let named = || (key.kind.to_owned(), key.namespace.clone(), key.name.clone());
+        if self.only.as_ref().is_some_and(|only| !only.contains(&named())) {
+            return;
+        }
         match state {
             Some(state) => self.workloads.insert(key, state),
             None => self.workloads.remove(&key),
@@ -290,6 +316,19 @@ mod tests {
         );
         progress.observe("MODIFIED", &pod(json!({"phase": "Failed", "reason": "Evicted"})));
         assert_eq!(progress.failed(), ["x/pod/p: p: Evicted"]);
+    }
+
+    #[test]
+    fn other_workloads_are_left_out() {
+        let document = |object: Value| Document { from: String::new(), object };
+        let documents = [document(web(0, 0)), document(json!({"kind": "Service", "metadata": {"name": "web"}}))];
+        let only = workloads(&documents, "default");
+        assert_eq!(only.len(), 1);
+        let mut progress = Progress::new(Some(only));
+        let mut other = web(0, 0);
+        other["metadata"]["namespace"] = json!("elsewhere");
+        assert!(progress.observe("ADDED", &other).is_empty() && progress.is_ready());
+        assert_eq!(progress.observe("ADDED", &web(0, 0)).len(), 1);
     }
 
     #[test]

@@ -1,0 +1,76 @@
+//! How commands that serve start and stop: the line that says where the API is, an orderly end at the first signal, and
+//! an end at once at the second.
+
+use crate::out;
+use std::future::Future;
+use steersman::{Cluster, ClusterBuilder};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The signals that ask a command to stop: Ctrl-C, SIGTERM, and the end of the terminal.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Self> {
+        let [interrupt, terminate, hangup] =
+            [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
+        Ok(Self { interrupt: interrupt?, terminate: terminate?, hangup: hangup? })
+    }
+
+    /// Waits for the next signal. Cancelling loses none.
+    pub(crate) async fn asked(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hangup.recv() => {}
+        }
+    }
+}
+
+/// Runs a command that serves, with its log on standard error (`RUST_LOG` chooses what, warnings when unset).
+///
+/// # Errors
+/// Those of the command, and when the runtime cannot be made.
+pub(crate) fn block_on<F>(serve: impl FnOnce(Stop) -> F) -> anyhow::Result<()>
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    // An error means that there is a log already, which will do.
+    let _logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(async { Box::pin(serve(Stop::new()?)).await });
+    // What still blocks a thread, such as a name being looked up, must not hold the end back.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Starts a cluster and says that it is ready; nothing when it was asked to stop before.
+///
+/// # Errors
+/// When the cluster cannot start.
+pub(crate) async fn start(builder: ClusterBuilder, stop: &mut Stop) -> anyhow::Result<Option<Cluster>> {
+    let cluster = tokio::select! {
+        biased;
+        () = stop.asked() => return Ok(None),
+        cluster = builder.start() => cluster?,
+    };
+    out::say(format!("ready: https://{} kubeconfig: {}", cluster.address(), cluster.kubeconfig().display()))?;
+    Ok(Some(cluster))
+}
+
+/// Stops a cluster in order; asked again, at once.
+pub(crate) async fn end(cluster: Cluster, stop: &mut Stop) {
+    eprintln!("stopping; press Ctrl-C again to stop at once");
+    tokio::select! {
+        biased;
+        () = stop.asked() => {}
+        () = cluster.stop() => {}
+    }
+}
