@@ -1,11 +1,29 @@
 //! The Kubernetes API of Steersman over HTTPS, and its client.
-// DIVISION OF WORK while this crate is being built (this comment goes away at the end):
-// - `pki`, `serve`: done, by the lead.
-// - The API server half (`service/**`: routing, discovery, CRUD, lists, watch, tables, patches, subresources, Status
-//   errors, warnings, openapi): a server helper writes it NOW, in `adapters/http/src/service/`.
-// - The use case helper (application/src/usecase, domain/src/validate) does NOT write the server half. After use cases and
-//   validation it writes only: `client/` (RemoteClient), `authorize.rs` (user, groups, verb, key -> allowed; node rules),
-//   `join.rs` (bootstrap tokens, POST /apis/steersman.io/v1/join). Then it reports.
+// `pki` (CA, server and client certificates, kubeconfig) and `serve` (TLS listener loop) know nothing of Kubernetes;
+// everything else does.
 
+mod access;
+mod body;
+mod continuation;
+mod decode;
+mod delete;
+mod discovery;
+mod error;
+mod events;
+mod log;
+mod negotiate;
+mod patch;
 pub mod pki;
+mod query;
+mod read;
+mod render;
+mod route;
 pub mod serve;
+mod service;
+mod subresource;
+mod watch;
+mod write;
+
+pub use access::{TokenTable, User};
+pub use body::{Body, BoxError};
+pub use service::{ApiService, ServiceConfig};

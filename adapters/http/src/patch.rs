@@ -1,0 +1,89 @@
+//! Patches: applied to what is stored, then written as an update. When the patch names no revision, a conflict means that
+//! somebody else was faster, and the patch is applied anew.
+
+use crate::body::Body;
+use crate::decode::media_type;
+use crate::error::Failure;
+use crate::route::Address;
+use crate::service::Call;
+use crate::write::part;
+use http::{Response, StatusCode};
+use serde_json::Value;
+use steersman_application::client::{ApiError, Client as _};
+use steersman_kubernetes::{
+    Gvk, PatchError, PatchType, carried_fields, json_patch, merge_patch, strategic_merge, yaml_documents,
+};
+
+/// As often as Kubernetes' API server applies a patch anew.
+const MOST_ATTEMPTS: usize = 5;
+
+impl From<PatchError> for Failure {
+    fn from(error: PatchError) -> Self {
+        let message = error.to_string();
+        match error {
+            PatchError::Malformed(_) => Failure::bad_request(message),
+            PatchError::Inapplicable(_) => Failure::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message),
+            PatchError::TooLarge(_) => Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message),
+            PatchError::Unsupported(_) => Failure::unsupported_media_type(message),
+        }
+    }
+}
+
+/// Applies a patch to an object.
+pub(crate) fn apply(form: PatchType, gvk: Gvk<'_>, original: &Value, patch: &Value) -> Result<Value, Failure> {
+    Ok(match form {
+        PatchType::Json => json_patch(original, patch)?,
+        PatchType::Merge => merge_patch(original, patch)?,
+        PatchType::Strategic => strategic_merge(gvk, original, patch)?,
+    })
+}
+
+impl Call<'_> {
+    /// The form and the content of the patch in a request.
+    pub(crate) async fn patch_body(&self, body: Body) -> Result<(PatchType, Value), Failure> {
+        let form = PatchType::from_media_type(media_type(self.headers))?;
+        let bytes = body.read().await?;
+        // kubectl may send YAML where it says JSON; every JSON text is YAML too, but JSON is read faster.
+        let patch = match serde_json::from_slice(&bytes) {
+            Ok(patch) => patch,
+            Err(error) => {
+                let text = std::str::from_utf8(&bytes).unwrap_or_default();
+                match yaml_documents(text).map(|mut documents| (documents.pop(), documents.len())) {
+                    Ok((Some(patch @ (Value::Object(_) | Value::Array(_))), 0)) => patch,
+                    _ => return Err(Failure::bad_request(format!("the patch is not valid JSON: {error}"))),
+                }
+            }
+        };
+        Ok((form, patch))
+    }
+
+    /// Patches an object or its status.
+    pub(crate) async fn patch(mut self, address: &Address, body: Body) -> Result<Response<Body>, Failure> {
+        let options = self.write_options()?;
+        let key = address.key().ok_or_else(Failure::no_such_path)?;
+        let (form, patch) = self.patch_body(body).await?;
+        if form != PatchType::Json {
+            for path in carried_fields(address.gvk(), &patch) {
+                self.warnings.push(format!("{path}: the field is kept but has no effect here"));
+            }
+        }
+        let render = self.renderer(address);
+        for attempt in 1.. {
+            let stored = self.api().get(&key).await?;
+            let original = render.value(&stored);
+            let patched = apply(form, address.gvk(), &original, &patch)?;
+            // A patch that names a revision (or moves it) is meant for that revision alone.
+            let pinned = patched["metadata"]["resourceVersion"] != original["metadata"]["resourceVersion"]
+                || patch["metadata"].get("resourceVersion").is_some();
+            if attempt == 1 {
+                self.judge(address.gvk(), &patched, Vec::new())?;
+            }
+            let object = self.object(address, patched)?;
+            match self.api().update(object, part(address), &options).await {
+                Err(ApiError::Conflict { .. }) if !pinned && attempt < MOST_ATTEMPTS => {}
+                answer => return Ok(render.answer(StatusCode::OK, &*answer?)),
+            }
+        }
+        Err(Failure::no_such_path())
+    }
+}
