@@ -92,9 +92,7 @@ async fn try_sandbox(context: &Context) -> Result<(&'static str, Ipv4Addr), Bloc
     };
     match runtime.run_sandbox(&spec).await {
         Ok(ip) => Ok((runtime.handler(), ip)),
-        Err(RuntimeError::Refused(message)) => {
-            Err(context.block("CreateContainerConfigError", message, REFUSED))
-        }
+        Err(RuntimeError::Refused(message)) => Err(context.block("CreateContainerConfigError", message, REFUSED)),
         Err(error @ (RuntimeError::CannotRun { .. } | RuntimeError::NotFound(_) | RuntimeError::Unavailable(_))) => {
             Err(context.block("ContainerCreating", error.to_string(), SOON))
         }
@@ -201,9 +199,8 @@ async fn prepare(context: &Context, start: &Start) -> Result<ContainerSpec, Bloc
     const REASON: &str = "CreateContainerConfigError";
     let (shared, pod, container) = (&context.shared, &context.pod, &*start.container);
     let keys = sources::env_keys(&pod.metadata.namespace, container);
-    let mut found = sources::fetch(&*shared.client, keys.clone())
-        .await
-        .map_err(|error| context.unreachable(REASON, &error))?;
+    let mut found =
+        sources::fetch(&*shared.client, keys.clone()).await.map_err(|error| context.unreachable(REASON, &error))?;
     if pod.spec.enable_service_links != Some(false) {
         let services = sources::services(&*shared.client, &pod.metadata.namespace).await;
         found.services = services.map_err(|error| context.unreachable(REASON, &error))?;

@@ -78,10 +78,8 @@ pub(super) fn stop_sidecars(
 ) -> Option<Step> {
     let sidecars: Vec<Str> =
         all_containers(pod).filter(|(role, _)| *role == Role::Sidecar).map(|(_, c)| c.name.clone()).collect();
-    let last = sidecars
-        .iter()
-        .rev()
-        .find(|name| observed.run(name).is_some_and(super::state::ContainerRun::is_alive))?;
+    let last =
+        sidecars.iter().rev().find(|name| observed.run(name).is_some_and(super::state::ContainerRun::is_alive))?;
     stop_one(observed, last, times, until)
 }
 

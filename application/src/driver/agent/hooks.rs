@@ -1,8 +1,8 @@
 //! Lifecycle hooks: a command in the container, an HTTP request to the pod, or a pause.
 
+use std::time::Duration;
 use steersman_domain::ports::{Clock, Runtime};
 use steersman_domain::{Container, HttpGetAction, IntOrString, LifecycleHandler, Uid};
-use std::time::Duration;
 
 /// Runs a hook; the error says what went wrong, as events tell it.
 pub(super) async fn run_hook(
@@ -42,7 +42,10 @@ pub(super) async fn run_hook(
 /// Port and path of a request. Hooks go to the pod itself, by plain HTTP.
 fn target(container: &Container, get: &HttpGetAction) -> Result<(u16, String), String> {
     if !get.host.is_empty() {
-        return Err(format!("httpGet.host {:?} cannot be used by this node: hooks go to the pod, leave it out", get.host));
+        return Err(format!(
+            "httpGet.host {:?} cannot be used by this node: hooks go to the pod, leave it out",
+            get.host
+        ));
     }
     if !matches!(get.scheme.as_str(), "" | "HTTP" | "http") {
         return Err(format!("httpGet.scheme {} cannot be used by this node: use HTTP", get.scheme));
@@ -55,7 +58,8 @@ fn target(container: &Container, get: &HttpGetAction) -> Result<(u16, String), S
         },
     };
     let port = number.and_then(|n| u16::try_from(n).ok()).filter(|&p| p > 0);
-    let port = port.ok_or_else(|| "httpGet.port is neither a number from 1 to 65535 nor the name of a port".to_owned())?;
+    let port =
+        port.ok_or_else(|| "httpGet.port is neither a number from 1 to 65535 nor the name of a port".to_owned())?;
     let path = if get.path.starts_with('/') { get.path.to_string() } else { format!("/{}", get.path) };
     Ok((port, path))
 }

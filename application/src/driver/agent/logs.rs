@@ -42,9 +42,9 @@ impl LogSource for AgentLogs {
                 "previous terminated container {container:?} in pod {:?} not found",
                 pod.name
             ))),
-            Err(RuntimeError::NotFound(what)) => {
-                Err(ApiError::BadRequest(format!("the log of container {container:?} is gone: {what} is not known to the runtime")))
-            }
+            Err(RuntimeError::NotFound(what)) => Err(ApiError::BadRequest(format!(
+                "the log of container {container:?} is gone: {what} is not known to the runtime"
+            ))),
             Err(error @ (RuntimeError::Refused(_) | RuntimeError::CannotRun { .. })) => {
                 Err(ApiError::BadRequest(error.to_string()))
             }
@@ -67,5 +67,9 @@ fn ever_started(status: &ContainerStatus) -> bool {
 fn waiting(view: &View, query: &LogQuery) -> String {
     let status = status_of(view, query);
     let reason = status.and_then(|s| s.state.waiting.as_ref()).map_or("ContainerCreating", |w| w.reason.as_str());
-    format!("container {:?} in pod {:?} is waiting to start: {reason}", query.container.as_str(), view.pod.metadata.name.as_str())
+    format!(
+        "container {:?} in pod {:?} is waiting to start: {reason}",
+        query.container.as_str(),
+        view.pod.metadata.name.as_str()
+    )
 }

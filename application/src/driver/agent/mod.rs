@@ -39,7 +39,7 @@ pub use config::AgentConfig;
 pub use expand::expand;
 pub use logs::AgentLogs;
 pub use node::LEASE_NAMESPACE;
-pub use simulated::{SimulatedConfig, SimulatedRuntime};
+pub use simulated::{SimulatedConfig, SimulatedLife, SimulatedRuntime};
 pub use traffic::{NoTraffic, TrafficDrain};
 
 use crate::client::Client;

@@ -61,15 +61,24 @@ fn desired_status(
     status.runtime_handlers =
         handlers.iter().map(|&h| NodeRuntimeHandler { name: h.into(), ..NodeRuntimeHandler::default() }).collect();
     let own = [
-        Condition::new("MemoryPressure", false, "KubeletHasSufficientMemory", "the node has sufficient memory available", now),
+        Condition::new(
+            "MemoryPressure",
+            false,
+            "KubeletHasSufficientMemory",
+            "the node has sufficient memory available",
+            now,
+        ),
         Condition::new("DiskPressure", false, "KubeletHasNoDiskPressure", "the node has no disk pressure", now),
         Condition::new("PIDPressure", false, "KubeletHasSufficientPID", "the node has sufficient PID available", now),
     ];
     let ready = Condition::new("Ready", true, "KubeletReady", "the agent is posting ready status", now);
     for mut condition in own.into_iter().chain(runtime_conditions.iter().cloned()).chain([ready]) {
         condition.last_transition_time = condition.last_transition_time.or(Some(now));
-        condition.last_heartbeat_time = Some(now);
+        let kind = condition.kind.clone();
         set_condition(&mut status.conditions, condition);
+        if let Some(set) = status.conditions.iter_mut().find(|c| c.kind == kind) {
+            set.last_heartbeat_time = Some(now);
+        }
     }
     status
 }
@@ -219,13 +228,14 @@ mod tests {
         assert_eq!(first.spec.taints.len(), 1);
 
         let mut changed = first.clone();
-        changed.metadata.labels.insert("mine", "yes");
+        changed.metadata.labels.insert("mine", "yes".into());
         changed.spec.taints.clear();
         changed.spec.unschedulable = true;
         let second = desired_node(&config, &["process"], &[], Some(&changed), now.after(Duration::from_secs(10)));
         assert_eq!(second.metadata.labels, changed.metadata.labels);
         assert_eq!(second.spec, changed.spec);
         assert!(!differs(&first.status, &second.status), "only heartbeats moved");
+        assert_ne!(first.status, second.status, "heartbeats moved");
         let lacking = Condition::new("ProcessPorts", false, "Missing", "no seccomp", now);
         let third = desired_node(&config, &["process"], &[lacking], Some(&changed), now);
         assert!(differs(&first.status, &third.status));

@@ -323,9 +323,7 @@ impl PodRuntimeState {
         // Removal killed what still ran.
         for run in self.containers.values_mut() {
             let end = match &run.phase {
-                ContainerPhase::Running(r) => {
-                    unknown_end("killed with its sandbox", Some(r.started_at), &r.id, now)
-                }
+                ContainerPhase::Running(r) => unknown_end("killed with its sandbox", Some(r.started_at), &r.id, now),
                 ContainerPhase::Starting => unknown_end("killed with its sandbox", None, &Str::default(), now),
                 ContainerPhase::Waiting { .. } | ContainerPhase::Exited(_) => continue,
             };

@@ -30,11 +30,10 @@ pub(super) async fn run(shared: Arc<Shared>) -> Infallible {
         subscriptions.push((Arc::clone(runtime), runtime.events().await));
     }
     let held = held(&shared).await;
-    let mut revision = take_over(&shared, held).await;
-    let _routes: Vec<SpawnHandle> = subscriptions
-        .into_iter()
-        .map(|(runtime, events)| spawn_route(&shared, runtime, events))
-        .collect();
+    let (mut revision, leftovers) = take_over(&shared, held).await;
+    let _leftovers = shared.spawner.spawn("agent-leftovers", Box::pin(clear_away(Arc::clone(&shared), leftovers)));
+    let _routes: Vec<SpawnHandle> =
+        subscriptions.into_iter().map(|(runtime, events)| spawn_route(&shared, runtime, events)).collect();
     loop {
         if let Ok(mut stream) = shared.client.watch(&selection(&shared), revision).await {
             while let Ok(changes) = stream.next().await {
@@ -114,8 +113,7 @@ async fn held(shared: &Shared) -> Held {
 }
 
 fn selection(shared: &Shared) -> Selection {
-    let bound =
-        FieldRequirement { path: "spec.nodeName".into(), value: shared.config.node_name.clone(), equal: true };
+    let bound = FieldRequirement { path: "spec.nodeName".into(), value: shared.config.node_name.clone(), equal: true };
     Selection { scope: Scope::kind(Kind::Pod), fields: FieldSelector(vec![bound]), ..Selection::default() }
 }
 
@@ -138,19 +136,21 @@ fn log_unreachable(shared: &Shared, error: &ApiError) {
     tracing::warn!(node = %shared.config.node_name, %error, "the node's pods cannot be listed");
 }
 
-/// Starts a worker for every pod of the node, with what runs of it, and removes sandboxes that no pod owns.
-async fn take_over(shared: &Arc<Shared>, mut held: Held) -> Revision {
+/// Starts a worker for every pod of the node, with what runs of it; answers the sandboxes that no pod owns.
+async fn take_over(shared: &Arc<Shared>, mut held: Held) -> (Revision, Held) {
     let (pods, revision) = list(shared).await;
     for pod in pods {
         let sandbox = held.remove(&pod.metadata.uid);
-        let state = PodRuntimeState::restore(
-            &pod,
-            sandbox.as_ref().map(|(handler, record)| (*handler, record)),
-            shared.clock.now(),
-        );
+        let sandbox = sandbox.as_ref().map(|(handler, record)| (*handler, record));
+        let state = PodRuntimeState::restore(&pod, sandbox, shared.clock.now());
         work_on(shared, &pod, state);
     }
-    for (uid, (handler, record)) in held {
+    (revision, held)
+}
+
+/// Removes the sandboxes of pods that no longer exist. What fails is removed by the next agent.
+async fn clear_away(shared: Arc<Shared>, leftovers: Held) {
+    for (uid, (handler, record)) in leftovers {
         tracing::info!(pod = %record.spec.name, "removing what is left of a pod that no longer exists");
         if let Some(runtime) = shared.runtimes.get(handler)
             && let Err(error) = runtime.remove_sandbox(&uid).await
@@ -158,7 +158,6 @@ async fn take_over(shared: &Arc<Shared>, mut held: Held) -> Revision {
             tracing::warn!(pod = %record.spec.name, %error, "what is left of a pod was not removed");
         }
     }
-    revision
 }
 
 /// Lists again after a gap in the watch.
@@ -182,22 +181,15 @@ fn changed(shared: &Arc<Shared>, change: Change) {
             let replaced = before.as_ref().and_then(|b| b.typed::<Pod>()).map(|b| b.metadata.uid.clone());
             let Some(pod) = after.typed::<Pod>() else { return };
             if let Some(old) = replaced.filter(|old| *old != pod.metadata.uid) {
-                gone(shared, &old);
+                shared.registry.gone(&old);
             }
             put(shared, pod);
         }
         Change::Delete { before, .. } => {
             if let Some(pod) = before.typed::<Pod>() {
-                gone(shared, &pod.metadata.uid);
+                shared.registry.gone(&pod.metadata.uid);
             }
         }
-    }
-}
-
-fn gone(shared: &Shared, uid: &Uid) {
-    shared.registry.forget(uid);
-    if let Some(inbox) = shared.registry.inbox(uid) {
-        inbox.observed(Observation::Gone);
     }
 }
 
@@ -223,9 +215,8 @@ fn refusal(shared: &Shared, pod: &Pod) -> Option<(steersman_domain::Str, steersm
     let capacity = usize::try_from(shared.config.allocatable().pods).unwrap_or(0);
     let used = shared.registry.active();
     (used >= capacity).then(|| {
-        let message = format!(
-            "Node didn't have enough resource: pods, requested: 1, used: {used}, capacity: {capacity}"
-        );
+        let message =
+            format!("Node didn't have enough resource: pods, requested: 1, used: {used}, capacity: {capacity}");
         ("OutOfpods".into(), message.into())
     })
 }

@@ -46,16 +46,16 @@ fn crashes(attempt: u32) -> u32 {
 }
 
 fn adopt(handler: &str, record: &ContainerRecord, status: Option<&ContainerStatus>) -> ContainerRun {
-    let last = status.and_then(|s| {
-        let same = u32::try_from(s.restart_count.0).ok() == Some(record.attempt);
-        if same { s.last_state.terminated.clone() } else { s.state.terminated.clone() }
-    });
+    let same = status.is_some_and(|s| u32::try_from(s.restart_count.0).ok() == Some(record.attempt));
+    let last = status.and_then(|s| if same { s.last_state.terminated.clone() } else { s.state.terminated.clone() });
+    // What was ready stays so: an agent that comes back must not take its pods out of service.
+    let was_ready = same && status.is_some_and(|s| s.ready.0);
     let phase = match &record.exit {
         None => ContainerPhase::Running(Running {
             id: container_id(handler, &record.id),
             started_at: record.started_at,
             hook_done: true,
-            ports: Progress::Todo,
+            ports: if was_ready { Progress::Done } else { Progress::Todo },
             stopping: false,
             stop_retry_at: None,
         }),

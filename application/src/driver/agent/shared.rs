@@ -3,6 +3,7 @@
 use super::config::AgentConfig;
 use super::events::Told;
 use super::inbox::Inbox;
+use super::observe::Observation;
 use super::sources::SourceWatches;
 use super::traffic::TrafficDrain;
 use super::writer::Writer;
@@ -112,7 +113,9 @@ impl Registry {
     pub(super) fn ended(&self, uid: &Uid, object_gone: bool) {
         let mut pods = self.lock();
         let entry = pods.entries.remove(uid);
-        if !object_gone {
+        // The news that the object is gone may have come too late for the worker.
+        let told = entry.as_ref().is_some_and(|e| e.inbox.take().observations.contains(&Observation::Gone));
+        if !object_gone && !told {
             pods.ended.insert(uid.clone());
         }
         drop(pods);
@@ -123,9 +126,13 @@ impl Registry {
         self.changed.notify_waiters();
     }
 
-    /// The object of a pod is gone.
-    pub(super) fn forget(&self, uid: &Uid) {
-        self.lock().ended.remove(uid);
+    /// The object of a pod is gone: its worker is told, under the lock, so that one which is just ending learns of it too.
+    pub(super) fn gone(&self, uid: &Uid) {
+        let mut pods = self.lock();
+        pods.ended.remove(uid);
+        if let Some(entry) = pods.entries.get(uid) {
+            entry.inbox.observed(Observation::Gone);
+        }
     }
 
     /// Pods whose workers have ended but whose objects were not seen to go.

@@ -252,8 +252,7 @@ impl Runtime for SimulatedRuntime {
             exit: None,
         };
         let timer = self.timer(spec, life);
-        let container =
-            Container { record: record.clone(), life, ended: watch::Sender::new(false), _timer: timer };
+        let container = Container { record: record.clone(), life, ended: watch::Sender::new(false), _timer: timer };
         match sandbox.find(&spec.name) {
             Some(place) => *place = container,
             None => sandbox.containers.push(container),

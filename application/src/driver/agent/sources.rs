@@ -44,7 +44,12 @@ impl Sources {
     }
 
     /// A Secret; `None` when it is optional and not there.
-    pub(super) fn secret(&self, namespace: &str, name: &str, optional: bool) -> Result<Option<&Arc<Secret>>, ConfigError> {
+    pub(super) fn secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        optional: bool,
+    ) -> Result<Option<&Arc<Secret>>, ConfigError> {
         match self.find(Kind::Secret, "secret", namespace, name) {
             Ok(stored) => Ok(stored.typed::<Secret>()),
             Err(_) if optional => Ok(None),

@@ -57,7 +57,8 @@ pub(super) fn identity(pod: &Pod, container: &Container) -> Result<Identity, Con
 }
 
 fn numeric_id(field: &str, id: i64) -> Result<u32, ConfigError> {
-    u32::try_from(id).map_err(|_| ConfigError(format!("{field}: {id} is no id of a user or group: use 0 to 4294967295")))
+    u32::try_from(id)
+        .map_err(|_| ConfigError(format!("{field}: {id} is no id of a user or group: use 0 to 4294967295")))
 }
 
 fn limits(container: &Container, pids_limit: i64) -> Limits {
@@ -113,8 +114,10 @@ mod tests {
     fn commands_are_expanded_and_limits_read() {
         let mut container = Container { command: vec!["/bin/$(WHAT)".into()], ..Container::default() };
         container.args = vec!["$$(WHAT)".into(), "$(NOT)".into()];
-        container.resources.limits =
-            [("cpu", "1500m"), ("memory", "64Mi")].map(|(k, v)| (k, Quantity::parse(v).expect("valid"))).into_iter().collect();
+        container.resources.limits = [("cpu", "1500m"), ("memory", "64Mi")]
+            .map(|(k, v)| (k, Quantity::parse(v).expect("valid")))
+            .into_iter()
+            .collect();
         let environment = Environment { variables: vec![("WHAT".into(), "true".into())], skipped: Vec::new() };
         let spec = container_spec(&Pod::default(), &container, 3, environment, 99).expect("valid");
         assert_eq!(spec.command, ["/bin/true", "$(WHAT)", "$(NOT)"]);

@@ -19,13 +19,7 @@ pub const OWNED_CONDITIONS: [&str; 4] = ["PodReadyToStartContainers", "Initializ
 
 /// The status to write now. `previous` is the newest status known, written or about to be; times of transitions go by it,
 /// and a terminal one stays as it is.
-pub fn status(
-    pod: &Pod,
-    previous: &PodStatus,
-    observed: &PodRuntimeState,
-    host_ips: &[Str],
-    now: Time,
-) -> PodStatus {
+pub fn status(pod: &Pod, previous: &PodStatus, observed: &PodRuntimeState, host_ips: &[Str], now: Time) -> PodStatus {
     let mut status = previous.clone();
     if previous.phase.is_terminal() {
         return status;
@@ -62,6 +56,9 @@ pub fn status(
 
 /// Our status on top of a newer one: what others write is taken from the newer, and phases never go back.
 pub fn merge(fresh: &PodStatus, ours: &PodStatus) -> PodStatus {
+    if fresh.phase.is_terminal() {
+        return fresh.clone();
+    }
     let mut merged = ours.clone();
     merged.conditions = fresh.conditions.clone();
     for condition in ours.conditions.iter().filter(|c| OWNED_CONDITIONS.contains(&c.kind.as_str())) {
@@ -72,6 +69,7 @@ pub fn merge(fresh: &PodStatus, ours: &PodStatus) -> PodStatus {
     }
     merged.nominated_node_name = fresh.nominated_node_name.clone();
     merged.extra = fresh.extra.clone();
+    // A phase that is not terminal goes on to any later one; to go back would be illegal.
     merged.phase = fresh.phase.on(ours.phase).unwrap_or(fresh.phase);
     merged
 }
@@ -209,11 +207,8 @@ pub fn back_off_message(pod: &Pod, container: &str, seconds: u64) -> String {
 }
 
 fn waiting(reason: &str, message: &str) -> ContainerState {
-    let waiting = ContainerStateWaiting {
-        reason: reason.into(),
-        message: message.into(),
-        ..ContainerStateWaiting::default()
-    };
+    let waiting =
+        ContainerStateWaiting { reason: reason.into(), message: message.into(), ..ContainerStateWaiting::default() };
     ContainerState { waiting: Some(waiting), ..ContainerState::default() }
 }
 

@@ -115,7 +115,8 @@ mod tests {
     }
 
     fn volume(name: &str, items: &[(&str, &str)], optional: bool) -> Volume {
-        let items = items.iter().map(|&(key, path)| KeyToPath { key: key.into(), path: path.into(), ..Default::default() });
+        let items =
+            items.iter().map(|&(key, path)| KeyToPath { key: key.into(), path: path.into(), ..Default::default() });
         let source = ConfigMapVolumeSource {
             name: name.into(),
             items: items.collect(),
@@ -148,7 +149,8 @@ mod tests {
 
     #[test]
     fn other_kinds_are_refused_by_name() {
-        let volume: Volume = serde_json::from_str(r#"{"name":"v","persistentVolumeClaim":{"claimName":"c"}}"#).expect("valid");
+        let volume: Volume =
+            serde_json::from_str(r#"{"name":"v","persistentVolumeClaim":{"claimName":"c"}}"#).expect("valid");
         let error = content(&Pod::default(), &volume, &Sources::default()).expect_err("cannot be mounted");
         assert!(error.0.contains("persistentVolumeClaim"), "{error}");
     }

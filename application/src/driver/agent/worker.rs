@@ -101,8 +101,8 @@ impl Worker {
         }
         self.status = merge(&pod.status, &self.status);
         let grace = deletion_grace(&pod);
-        let shorter = pod.metadata.is_deleting()
-            && (!self.pod.metadata.is_deleting() || grace < deletion_grace(&self.pod));
+        let shorter =
+            pod.metadata.is_deleting() && (!self.pod.metadata.is_deleting() || grace < deletion_grace(&self.pod));
         self.pod = pod;
         if shorter && self.state.end.as_ref().is_some_and(|end| end.cause == EndCause::Deleted) {
             self.state.shorten(self.shared.clock.now().after(grace));
@@ -138,7 +138,8 @@ impl Worker {
             | Observation::StopAsked { .. } => None,
         };
         if let Observation::SandboxLost { message } = &observation {
-            self.shared.tell(&self.pod, Told::warning("SandboxChanged", "", format!("the sandbox was lost: {message}")));
+            self.shared
+                .tell(&self.pod, Told::warning("SandboxChanged", "", format!("the sandbox was lost: {message}")));
         }
         let before = subject.as_ref().and_then(|name| self.state.run(name)).cloned();
         self.state.observe(&self.pod, observation, now);
@@ -297,11 +298,8 @@ impl Worker {
     }
 
     fn show(&self) {
-        let view = View {
-            pod: Arc::clone(&self.pod),
-            status: self.status.clone(),
-            handler: self.state.sandbox.handler(),
-        };
+        let view =
+            View { pod: Arc::clone(&self.pod), status: self.status.clone(), handler: self.state.sandbox.handler() };
         self.shared.registry.show(self.inbox.uid(), view);
     }
 
@@ -312,12 +310,7 @@ impl Worker {
     }
 
     fn pending(&self, report: Option<bool>) -> Pending {
-        Pending {
-            base: Arc::clone(&self.pod),
-            status: self.status.clone(),
-            inbox: Arc::clone(&self.inbox),
-            report,
-        }
+        Pending { base: Arc::clone(&self.pod), status: self.status.clone(), inbox: Arc::clone(&self.inbox), report }
     }
 }
 

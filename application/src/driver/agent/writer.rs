@@ -138,8 +138,7 @@ fn options() -> WriteOptions {
 
 /// Writes one batch; answers what must be tried again after a while.
 async fn write(shared: &Arc<Shared>, statuses: Vec<Pending>, events: Vec<EventWrite>) -> Vec<Pending> {
-    let (changed, same): (Vec<Pending>, Vec<Pending>) =
-        statuses.into_iter().partition(|p| p.status != p.base.status);
+    let (changed, same): (Vec<Pending>, Vec<Pending>) = statuses.into_iter().partition(|p| p.status != p.base.status);
     let mut writes: Vec<Write> = changed.iter().map(status_write).collect();
     writes.extend(events.iter().map(|event| match event {
         EventWrite::New(_) => Write::Create(event.object()),

@@ -1,0 +1,508 @@
+//! An API in memory, a runtime that notes what it is asked, and an agent over both.
+
+use crate::client::{ApiError, Client, DeleteOptions, Part, Selection, Write, WriteOptions};
+use crate::driver::agent::{
+    Agent, AgentConfig, AgentPorts, SimulatedConfig, SimulatedLife, SimulatedRuntime, Stop, TrafficDrain,
+};
+use crate::driver::spawner::{SpawnHandle, Spawner, Task};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use steersman_domain::ports::{
+    Change, Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, ListPage, LogQuery, LogStream, Runtime,
+    RuntimeError, RuntimeEvents, SandboxRecord, SandboxSpec, StoreError, VolumeContent, WatchStream,
+};
+use steersman_domain::testing::{ManualClock, SeededEntropy};
+use steersman_domain::{Condition, Event, Key, Kind, Object, Pod, Revision, Stored, Uid};
+use tokio::sync::{Notify, watch};
+
+pub(super) struct TokioSpawner;
+
+impl Spawner for TokioSpawner {
+    #[allow(clippy::disallowed_methods)]
+    fn spawn(&self, _: &'static str, task: Task) -> SpawnHandle {
+        let handle = tokio::spawn(task).abort_handle();
+        SpawnHandle::new(move || handle.abort())
+    }
+}
+
+#[derive(Default)]
+struct Objects {
+    now: BTreeMap<Key, Arc<Stored>>,
+    log: Vec<Change>,
+    revision: u64,
+    writes: usize,
+}
+
+/// An API without rules, but with revisions, watches, uids and graceful deletion of pods.
+#[derive(Default)]
+pub(super) struct MemoryApi {
+    objects: Mutex<Objects>,
+    bell: Arc<Notify>,
+    /// How many writes to refuse before the next one passes.
+    pub(super) outages: AtomicU32,
+}
+
+impl Objects {
+    fn put(&mut self, key: Key, object: Object) -> Arc<Stored> {
+        self.revision += 1;
+        let after = Arc::new(Stored::new(key.clone(), Revision(self.revision), object));
+        let before = self.now.insert(key, Arc::clone(&after));
+        self.log.push(Change::Put { before, after: Arc::clone(&after) });
+        after
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Arc<Stored>> {
+        let before = self.now.remove(key)?;
+        self.revision += 1;
+        let last = Arc::new(Stored::new(key.clone(), Revision(self.revision), before.object.clone()));
+        self.log.push(Change::Delete { before, last: Arc::clone(&last) });
+        Some(last)
+    }
+
+    fn perform(&mut self, write: Write) -> Result<Arc<Stored>, ApiError> {
+        self.writes += 1;
+        let key_of =
+            |o: &Object| Key { kind: o.kind(), namespace: o.meta().namespace.clone(), name: o.meta().name.clone() };
+        match write {
+            Write::Create(mut object) => {
+                let key = key_of(&object);
+                if self.now.contains_key(&key) {
+                    return Err(ApiError::AlreadyExists(key));
+                }
+                if object.meta().uid.as_str().is_empty() {
+                    object.meta_mut().uid = Uid::from(format!("uid-{}", key.name).as_str());
+                }
+                Ok(self.put(key, object))
+            }
+            Write::Update(object, part) => {
+                let key = key_of(&object);
+                let old = self.now.get(&key).cloned().ok_or_else(|| ApiError::NotFound(key.clone()))?;
+                let wanted = object.meta().resource_version;
+                if wanted.0 != 0 && wanted != old.revision {
+                    return Err(ApiError::Conflict { key, message: "the object has been modified".into() });
+                }
+                let merged = match (&old.object, object, part) {
+                    (Object::Pod(old), Object::Pod(new), Part::Status) => {
+                        let mut pod = Pod::clone(old);
+                        pod.status = new.status.clone();
+                        Object::Pod(Arc::new(pod))
+                    }
+                    (_, new, _) => new,
+                };
+                Ok(self.put(key, merged))
+            }
+            Write::Delete(key, options) => self.delete(&key, &options),
+            Write::Bind { pod, .. } => Err(ApiError::NotFound(pod)),
+        }
+    }
+
+    fn delete(&mut self, key: &Key, options: &DeleteOptions) -> Result<Arc<Stored>, ApiError> {
+        let old = self.now.get(key).cloned().ok_or_else(|| ApiError::NotFound(key.clone()))?;
+        if options.uid.as_ref().is_some_and(|uid| *uid != old.object.meta().uid) {
+            return Err(ApiError::Conflict { key: key.clone(), message: "another uid".into() });
+        }
+        match old.typed::<Pod>() {
+            Some(pod) if options.grace_period_seconds != Some(0) => {
+                let mut pod = Pod::clone(pod);
+                pod.metadata.deletion_timestamp = Some(steersman_domain::Time::from_secs(1));
+                pod.metadata.deletion_grace_period_seconds = options.grace_period_seconds.or(Some(pod.grace_seconds()));
+                Ok(self.put(key.clone(), Object::Pod(Arc::new(pod))))
+            }
+            Some(_) | None => self.remove(key).ok_or_else(|| ApiError::NotFound(key.clone())),
+        }
+    }
+}
+
+impl MemoryApi {
+    pub(super) fn with<T>(&self, key: &Key, read: impl FnOnce(Option<&Arc<Stored>>) -> T) -> T {
+        read(self.objects.lock().unwrap().now.get(key))
+    }
+
+    /// Performs a write as somebody else than the agent.
+    pub(super) fn act(&self, write: Write) -> Arc<Stored> {
+        let stored = self.objects.lock().unwrap().perform(write).expect("the test's own write");
+        self.bell.notify_waiters();
+        stored
+    }
+
+    pub(super) fn pod(&self, name: &str) -> Option<Arc<Pod>> {
+        self.with(&Key::new(Kind::Pod, "default", name), |s| s.and_then(|s| s.typed::<Pod>().cloned()))
+    }
+
+    /// Reasons and counts of all events, in the order of their names.
+    pub(super) fn events(&self) -> Vec<Arc<Event>> {
+        self.objects.lock().unwrap().now.values().filter_map(|s| s.typed::<Event>().cloned()).collect()
+    }
+
+    /// Every status that a pod ever had, oldest first.
+    pub(super) fn history(&self, name: &str) -> Vec<Arc<Pod>> {
+        let objects = self.objects.lock().unwrap();
+        let of = |c: &Change| match c {
+            Change::Put { after, .. } => after.typed::<Pod>().filter(|p| p.metadata.name == name).cloned(),
+            Change::Delete { .. } => None,
+        };
+        objects.log.iter().filter_map(of).collect()
+    }
+}
+
+fn selected(selection: &Selection, stored: &Stored) -> bool {
+    let field = |path: &str| match (path, &stored.object) {
+        ("metadata.name", _) => Some(stored.key.name.as_str()),
+        ("spec.nodeName", Object::Pod(pod)) => Some(pod.spec.node_name.as_str()),
+        _ => None,
+    };
+    selection.scope.contains(&stored.key) && selection.fields.matches(field)
+}
+
+struct MemoryWatch {
+    api: Arc<MemoryApi>,
+    selection: Selection,
+    at: usize,
+}
+
+#[async_trait::async_trait]
+impl WatchStream for MemoryWatch {
+    async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
+        loop {
+            let bell = Arc::clone(&self.api.bell);
+            let rung = bell.notified();
+            let fresh: Vec<Change> = {
+                let objects = self.api.objects.lock().unwrap();
+                let fresh = objects.log[self.at..].to_vec();
+                self.at = objects.log.len();
+                fresh
+            };
+            let wanted = |c: &Change| match c {
+                Change::Put { after, .. } => selected(&self.selection, after),
+                Change::Delete { before, .. } => selected(&self.selection, before),
+            };
+            let fresh: Vec<Change> = fresh.into_iter().filter(wanted).collect();
+            if !fresh.is_empty() {
+                return Ok(fresh);
+            }
+            rung.await;
+        }
+    }
+
+    fn progress(&self) -> Revision {
+        Revision(self.at as u64)
+    }
+}
+
+/// The API as the agent holds it.
+#[derive(Clone)]
+pub(super) struct ApiHandle(pub(super) Arc<MemoryApi>);
+
+#[async_trait::async_trait]
+impl Client for ApiHandle {
+    async fn get(&self, key: &Key) -> Result<Arc<Stored>, ApiError> {
+        self.0.with(key, |s| s.cloned()).ok_or_else(|| ApiError::NotFound(key.clone()))
+    }
+
+    async fn list(&self, selection: &Selection) -> Result<ListPage, ApiError> {
+        let objects = self.0.objects.lock().unwrap();
+        let items = objects.now.values().filter(|s| selected(selection, s)).cloned().collect();
+        Ok(ListPage { items, revision: Revision(objects.revision), remaining: 0 })
+    }
+
+    async fn watch(&self, selection: &Selection, after: Revision) -> Result<Box<dyn WatchStream>, ApiError> {
+        let at = usize::try_from(after.0).unwrap();
+        Ok(Box::new(MemoryWatch { api: Arc::clone(&self.0), selection: selection.clone(), at }))
+    }
+
+    async fn write(&self, writes: Vec<Write>, _: &WriteOptions) -> Vec<Result<Arc<Stored>, ApiError>> {
+        let down = self.0.outages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
+        if down {
+            return writes.iter().map(|_| Err(ApiError::Unavailable("an outage".into()))).collect();
+        }
+        let answers = {
+            let mut objects = self.0.objects.lock().unwrap();
+            writes.into_iter().map(|w| objects.perform(w)).collect()
+        };
+        self.0.bell.notify_waiters();
+        answers
+    }
+}
+
+/// What happened, in order: calls of the runtime and of the traffic port.
+#[derive(Clone, Default)]
+pub(super) struct Journal(Arc<Mutex<Vec<String>>>);
+
+impl Journal {
+    pub(super) fn note(&self, line: impl Into<String>) {
+        self.0.lock().unwrap().push(line.into());
+    }
+
+    pub(super) fn lines(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    pub(super) fn position(&self, line: &str) -> usize {
+        let lines = self.lines();
+        lines.iter().position(|l| l == line).unwrap_or_else(|| panic!("no {line:?} in {lines:#?}"))
+    }
+}
+
+/// The simulated runtime under the name `process`, with a journal and failures on demand.
+pub(super) struct ScriptedRuntime {
+    pub(super) inner: SimulatedRuntime,
+    journal: Journal,
+    /// The next starts answer these.
+    pub(super) refusals: Mutex<Vec<RuntimeError>>,
+    /// The specifications of all starts.
+    pub(super) starts: Mutex<Vec<ContainerSpec>>,
+}
+
+#[async_trait::async_trait]
+impl Runtime for ScriptedRuntime {
+    fn handler(&self) -> &'static str {
+        self.inner.handler()
+    }
+
+    async fn conditions(&self) -> Vec<Condition> {
+        Vec::new()
+    }
+
+    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<Ipv4Addr, RuntimeError> {
+        self.journal.note(format!("sandbox {}", spec.name));
+        self.inner.run_sandbox(spec).await
+    }
+
+    async fn sandboxes(&self) -> Result<Vec<SandboxRecord>, RuntimeError> {
+        self.inner.sandboxes().await
+    }
+
+    async fn prepare_volume(&self, pod: &Uid, name: &str, content: &VolumeContent) -> Result<(), RuntimeError> {
+        self.journal.note(format!("volume {name}"));
+        self.inner.prepare_volume(pod, name, content).await
+    }
+
+    async fn start_container(&self, spec: &ContainerSpec) -> Result<ContainerRecord, RuntimeError> {
+        self.journal.note(format!("start {} {}", spec.name, spec.attempt));
+        let refusal = self.refusals.lock().unwrap().pop();
+        if let Some(refusal) = refusal {
+            return Err(refusal);
+        }
+        self.starts.lock().unwrap().push(spec.clone());
+        self.inner.start_container(spec).await
+    }
+
+    async fn stop_container(&self, pod: &Uid, name: &str, grace: Duration) -> Result<ExitRecord, RuntimeError> {
+        self.journal.note(format!("stop {name} {}s", grace.as_secs()));
+        self.inner.stop_container(pod, name, grace).await
+    }
+
+    async fn exec(
+        &self,
+        pod: &Uid,
+        name: &str,
+        command: &[String],
+        timeout: Duration,
+    ) -> Result<ExecOutput, RuntimeError> {
+        self.journal.note(format!("exec {name} {}", command.join(" ")));
+        self.inner.exec(pod, name, command, timeout).await
+    }
+
+    async fn http_get(&self, pod: &Uid, port: u16, path: &str, timeout: Duration) -> Result<u16, RuntimeError> {
+        self.journal.note(format!("get {port}{path}"));
+        self.inner.http_get(pod, port, path, timeout).await
+    }
+
+    async fn ports_open(&self, pod: &Uid, ports: &[u16]) -> Result<(), RuntimeError> {
+        self.inner.ports_open(pod, ports).await
+    }
+
+    async fn logs(&self, query: LogQuery) -> Result<Box<dyn LogStream>, RuntimeError> {
+        self.inner.logs(query).await
+    }
+
+    async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
+        self.journal.note(format!("remove {pod}"));
+        self.inner.remove_sandbox(pod).await
+    }
+
+    async fn events(&self) -> Box<dyn RuntimeEvents> {
+        self.inner.events().await
+    }
+}
+
+struct JournalTraffic(Journal);
+
+#[async_trait::async_trait]
+impl TrafficDrain for JournalTraffic {
+    async fn endpoint_down(&self, pod: &Uid) {
+        self.0.note(format!("down {pod}"));
+    }
+
+    async fn endpoint_up(&self, pod: &Uid) {
+        self.0.note(format!("up {pod}"));
+    }
+
+    async fn drain(&self, pod: &Uid, deadline: Duration) {
+        self.0.note(format!("drain {pod} {}s", deadline.as_secs()));
+    }
+}
+
+/// An agent with everything around it.
+pub(super) struct World {
+    pub(super) api: Arc<MemoryApi>,
+    pub(super) clock: Arc<ManualClock>,
+    pub(super) runtime: Arc<ScriptedRuntime>,
+    pub(super) journal: Journal,
+    pub(super) agent: Arc<Agent>,
+    pub(super) stop: watch::Sender<Stop>,
+    running: Option<SpawnHandle>,
+    finished: watch::Receiver<bool>,
+}
+
+impl World {
+    /// An agent that runs, whose containers live as `life` says by name.
+    pub(super) fn new(life: impl Fn(&ContainerSpec) -> SimulatedLife + Send + Sync + 'static) -> Self {
+        let (clock, journal) = (Arc::new(ManualClock::default()), Journal::default());
+        let config = SimulatedConfig { handler: "process", script: Arc::new(life), ..SimulatedConfig::default() };
+        let inner = SimulatedRuntime::new(config, Arc::clone(&clock) as Arc<dyn Clock>, Arc::new(TokioSpawner));
+        let runtime = Arc::new(ScriptedRuntime {
+            inner,
+            journal: journal.clone(),
+            refusals: Mutex::default(),
+            starts: Mutex::default(),
+        });
+        let api = Arc::new(MemoryApi::default());
+        World::over(api, clock, runtime, journal)
+    }
+
+    fn over(api: Arc<MemoryApi>, clock: Arc<ManualClock>, runtime: Arc<ScriptedRuntime>, journal: Journal) -> Self {
+        let mut config = AgentConfig::new("n1");
+        config.host_ips = vec!["127.0.0.1".into()];
+        config.capacity.pods = 5;
+        let ports = AgentPorts {
+            client: Arc::new(ApiHandle(Arc::clone(&api))),
+            runtimes: vec![Arc::clone(&runtime) as Arc<dyn Runtime>],
+            clock: Arc::clone(&clock) as Arc<dyn Clock>,
+            entropy: Arc::new(SeededEntropy::new(1)),
+            spawner: Arc::new(TokioSpawner),
+            traffic: Arc::new(JournalTraffic(journal.clone())),
+        };
+        let agent = Arc::new(Agent::new(config, ports));
+        let (stop, asked) = watch::channel(Stop::Run);
+        let (done, finished) = watch::channel(false);
+        let runs = Arc::clone(&agent);
+        let running = TokioSpawner.spawn(
+            "agent",
+            Box::pin(async move {
+                runs.run(asked).await;
+                done.send_replace(true);
+            }),
+        );
+        World { api, clock, runtime, journal, agent, stop, running: Some(running), finished }
+    }
+
+    /// The next agent over the same API and runtime. With `reboot` the runtime has lost everything.
+    pub(super) async fn restarted(mut self, reboot: bool) -> World {
+        drop(self.running.take());
+        settle().await;
+        if reboot {
+            for record in self.runtime.inner.sandboxes().await.expect("a list") {
+                self.runtime.inner.remove_sandbox(&record.spec.uid).await.expect("removed");
+            }
+        }
+        World::over(Arc::clone(&self.api), Arc::clone(&self.clock), Arc::clone(&self.runtime), self.journal.clone())
+    }
+
+    pub(super) fn create(&self, object: Object) {
+        self.api.act(Write::Create(object));
+    }
+
+    /// Creates a pod out of its spec as JSON, bound to the node.
+    pub(super) fn create_pod(&self, name: &str, spec: &str) {
+        self.create(Object::Pod(Arc::new(pod(name, spec))));
+    }
+
+    pub(super) fn delete_pod(&self, name: &str, grace: Option<i64>) {
+        let options = DeleteOptions { grace_period_seconds: grace, ..DeleteOptions::default() };
+        self.api.act(Write::Delete(Key::new(Kind::Pod, "default", name), options));
+    }
+
+    /// Waits until the predicate holds; shows the pod when it does not.
+    pub(super) async fn until(&self, name: &str, holds: impl Fn(&Pod) -> bool) -> Arc<Pod> {
+        for _ in 0..ROUNDS {
+            if let Some(pod) = self.api.pod(name).filter(|p| holds(p)) {
+                return pod;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("never; the pod is {:#?}\n{:#?}", self.api.pod(name).map(|p| p.status.clone()), self.journal.lines());
+    }
+
+    pub(super) async fn until_line(&self, line: &str) {
+        for _ in 0..ROUNDS {
+            if self.journal.lines().iter().any(|l| l == line) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("no {line:?} in {:#?}", self.journal.lines());
+    }
+
+    pub(super) async fn until_gone(&self, name: &str) {
+        for _ in 0..ROUNDS {
+            if self.api.pod(name).is_none() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("still there: {:#?}\n{:#?}", self.api.pod(name), self.journal.lines());
+    }
+
+    pub(super) async fn until_stopped(&self) {
+        for _ in 0..ROUNDS {
+            if *self.finished.borrow() {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+        panic!("the agent still runs: {:#?}", self.journal.lines());
+    }
+
+    /// Moves the clock once everything is at rest, and lets it come to rest again.
+    pub(super) async fn advance(&self, by: Duration) {
+        settle().await;
+        self.clock.advance(by);
+        settle().await;
+    }
+
+    pub(super) fn uid(&self, name: &str) -> Uid {
+        Uid::from(format!("uid-{name}").as_str())
+    }
+}
+
+/// How often tasks are let run before a predicate is given up on: a bound, not a measure of time.
+const ROUNDS: usize = 5000;
+
+/// Lets all tasks run until they wait for something.
+pub(super) async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// A pod bound to the node.
+pub(super) fn pod(name: &str, spec: &str) -> Pod {
+    let mut pod = Pod::default();
+    pod.spec = serde_json::from_str(spec).expect("the spec of a pod");
+    pod.metadata.name = name.into();
+    pod.metadata.namespace = "default".into();
+    pod.metadata.uid = Uid::from(format!("uid-{name}").as_str());
+    pod.spec.node_name = "n1".into();
+    pod
+}
+
+/// The waiting reason of a container.
+pub(super) fn waiting_reason(pod: &Pod, container: &str) -> String {
+    let all = pod.status.container_statuses.iter().chain(&pod.status.init_container_statuses);
+    let status = all.filter(|s| s.name == container).find_map(|s| s.state.waiting.as_ref());
+    status.map(|w| w.reason.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,10 @@
+//! Tests of the agent: the state machine by tables, and whole agents over a scripted runtime, an API in memory and a clock
+//! that stands still.
+
+mod crash;
+mod environment;
+mod fixture;
+mod lives;
+mod machine;
+mod takeover;
+mod waiting;
