@@ -3,11 +3,16 @@
 use super::{Api, Call, Refused};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 /// Objects per chunk, as kubectl asks for them.
 const CHUNK: &str = "500";
-/// As many cuts in a row without an event are taken for a server that cannot serve the watch.
+/// As many early cuts in a row without an event are taken for a server that cannot serve the watch.
 const CUTS: u32 = 5;
+/// A watch that lasted so long was cut for good reasons: servers end each after some minutes.
+const LASTED: Duration = Duration::from_secs(1);
+/// The pause after an early cut, times the number of them.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The objects of a list, with the kind and version that the server leaves out of each.
 pub(crate) fn items(list: &Value) -> Vec<Value> {
@@ -54,7 +59,7 @@ impl Api {
 
     /// Watches what a list call lists, from a revision on.
     pub(crate) fn watch(&self, call: Call, revision: &str) -> Watched<'_> {
-        Watched { api: self, call, revision: revision.to_owned(), lines: None, cuts: 0 }
+        Watched { api: self, call, revision: revision.to_owned(), lines: None, opened: Instant::now(), cuts: 0 }
     }
 }
 
@@ -65,6 +70,7 @@ pub(crate) struct Watched<'a> {
     call: Call,
     revision: String,
     lines: Option<super::Lines>,
+    opened: Instant,
     cuts: u32,
 }
 
@@ -77,6 +83,7 @@ impl Watched<'_> {
         loop {
             let Some(lines) = &mut self.lines else {
                 let call = self.call.clone().query("watch", "true").query("allowWatchBookmarks", "true");
+                self.opened = Instant::now();
                 self.lines = Some(self.api.lines(call.query("resourceVersion", self.revision.as_str())).await?);
                 continue;
             };
@@ -84,18 +91,18 @@ impl Watched<'_> {
                 Ok(Some(line)) => line,
                 cut => {
                     self.lines = None;
-                    self.cuts += 1;
+                    self.cuts = if self.opened.elapsed() < LASTED { self.cuts + 1 } else { 0 };
                     if self.cuts > CUTS {
                         cut?;
                         bail!("the server cut the watch {CUTS} times without an event");
                     }
+                    tokio::time::sleep(PAUSE * self.cuts).await;
                     continue;
                 }
             };
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            self.cuts = 0;
             let mut event: Value = serde_json::from_slice(&line).context("a line of the watch is no JSON")?;
             let object = event["object"].take();
             let kind = event["type"].as_str().unwrap_or_default().to_owned();
@@ -106,6 +113,7 @@ impl Watched<'_> {
                 self.revision = revision.to_owned();
             }
             if kind != "BOOKMARK" {
+                self.cuts = 0;
                 return Ok((kind, object));
             }
         }

@@ -157,29 +157,46 @@ impl Progress {
         words
     }
 
-    /// The text that replaces the last frame on a terminal of that many columns.
-    pub(crate) fn redraw(&mut self, columns: usize, colour: bool) -> String {
+    /// The text that replaces the last frame on a screen.
+    pub(crate) fn redraw(&mut self, screen: Screen) -> String {
         let mut text = String::new();
         if self.drawn > 0 {
             // Up to the first line of the last frame, and clear from there to the end.
             text.push_str(&format!("\x1b[{}A\x1b[J", self.drawn));
         }
         let width = self.workloads.keys().map(|key| named(key).chars().count()).max().unwrap_or(0);
-        for (key, state) in &self.workloads {
+        // The cursor cannot go up beyond the screen: one line for it, and one for what is left out.
+        let most = screen.rows.saturating_sub(2).max(1);
+        for (key, state) in self.workloads.iter().take(most) {
             let line = format!("{:width$}  {}", named(key), self.words(key, state));
             // A line that the terminal breaks in two would spoil the count of lines.
-            let line: String = line.chars().take(columns.saturating_sub(1)).collect();
+            let line: String = line.chars().take(screen.columns.saturating_sub(1)).collect();
             let paint = match (state.failed || self.trouble_of(key).is_some(), state.waits.is_empty()) {
                 (_, true) => Colour::Green,
                 (true, false) => Colour::Red,
                 (false, false) => Colour::Yellow,
             };
-            text.push_str(&if colour { paint.paint(&line) } else { line });
+            text.push_str(&if screen.colour { paint.paint(&line) } else { line });
             text.push('\n');
         }
-        self.drawn = self.workloads.len();
+        let all = self.workloads.len();
+        self.drawn = all.min(most);
+        if all > most {
+            text.push_str(&format!("… and {} more\n", all - most));
+            self.drawn += 1;
+        }
         text
     }
+}
+
+/// Where a frame is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Screen {
+    /// Characters in a line.
+    pub(crate) columns: usize,
+    /// Lines.
+    pub(crate) rows: usize,
+    pub(crate) colour: bool,
 }
 
 fn text(value: &Value) -> String {
@@ -267,6 +284,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const SCREEN: Screen = Screen { columns: 80, rows: 24, colour: false };
+
     fn web(updated: i64, available: i64) -> Value {
         json!({"kind": "Deployment", "metadata": {"namespace": "default", "name": "web"}, "spec": {"replicas": 2},
             "status": {"replicas": updated, "updatedReplicas": updated, "readyReplicas": available, "availableReplicas": available}})
@@ -288,7 +307,7 @@ mod tests {
         assert_eq!(progress.observe("MODIFIED", &web(2, 2)), ["deployment/web 2/2 ready"]);
         assert!(progress.is_ready() && progress.failed().is_empty());
         assert!(progress.observe("DELETED", &web(2, 2)).is_empty());
-        assert_eq!(progress.redraw(80, false), "");
+        assert_eq!(progress.redraw(SCREEN), "");
     }
 
     #[test]
@@ -332,12 +351,26 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_fits_on_its_screen() {
+        let mut progress = Progress::default();
+        for number in 0..9 {
+            let mut object = web(2, 2);
+            object["metadata"]["name"] = json!(format!("web-{number}"));
+            progress.observe("ADDED", &object);
+        }
+        let small = Screen { rows: 4, ..SCREEN };
+        let frame = progress.redraw(small);
+        assert_eq!(frame, "deployment/web-0  2/2 ready\ndeployment/web-1  2/2 ready\n… and 7 more\n");
+        assert!(progress.redraw(small).starts_with("\x1b[3A"));
+    }
+
+    #[test]
     fn a_frame_replaces_the_one_before() {
         let mut progress = Progress::default();
         progress.observe("ADDED", &web(2, 2));
-        assert_eq!(progress.redraw(80, false), "deployment/web  2/2 ready\n");
+        assert_eq!(progress.redraw(SCREEN), "deployment/web  2/2 ready\n");
         progress.observe("MODIFIED", &web(2, 1));
-        let frame = progress.redraw(30, true);
+        let frame = progress.redraw(Screen { columns: 30, colour: true, ..SCREEN });
         assert_eq!(frame, "\x1b[1A\x1b[J\x1b[33mdeployment/web  1/2 ready: 1 \x1b[0m\n");
     }
 }
