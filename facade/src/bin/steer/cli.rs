@@ -137,4 +137,42 @@ mod tests {
             }
         }
     }
+
+    /// Every list of containers in an object, at any depth.
+    fn containers(value: &serde_json::Value, found: &mut Vec<serde_json::Value>) {
+        for (name, inner) in value.as_object().into_iter().flatten() {
+            if name == "containers" || name == "initContainers" {
+                found.extend(inner.as_array().into_iter().flatten().cloned());
+            }
+            containers(inner, found);
+        }
+    }
+
+    #[test]
+    fn the_examples_name_known_fields_and_run_known_workloads() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples");
+        let documents = crate::files::read(&[folder], false).expect("the examples can be read");
+        let mut workloads = 0;
+        for document in &documents {
+            let gvk = steersman_kubernetes::Gvk::of(&document.object);
+            let problems = steersman_kubernetes::check_fields(gvk, &document.object);
+            assert!(problems.is_empty(), "{}: {problems:?}", document.from);
+            let mut found = Vec::new();
+            containers(&document.object, &mut found);
+            for container in found {
+                let words = |field: &str| container[field].as_array().cloned().unwrap_or_default();
+                let line: Vec<_> = [words("command"), words("args")].concat();
+                let line = line.iter().map(|word| word.as_str().expect("words are text"));
+                // As the node does it before it starts the program.
+                let line: Vec<_> = line.map(|word| word.replace("$(SHOP_API_SERVICE_HOST)", "127.0.0.1")).collect();
+                let line: Vec<_> = line.iter().map(|word| word.replace("$(SHOP_API_SERVICE_PORT)", "8080")).collect();
+                if line[0] == "steer" {
+                    workloads += 1;
+                    let read = Cli::try_parse_from(&line);
+                    assert!(read.is_ok(), "{}: {line:?}: {}", document.from, read.expect_err("refused"));
+                }
+            }
+        }
+        assert!(workloads >= 8, "only {workloads} workloads were found");
+    }
 }
