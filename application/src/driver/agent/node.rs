@@ -116,7 +116,6 @@ pub(super) fn renewed_lease(config: &AgentConfig, existing: Option<&Lease>, node
 /// What the task remembers between rounds.
 #[derive(Default)]
 struct Known {
-    node: Option<Arc<Node>>,
     lease: Option<Arc<Lease>>,
     /// When the status was written last, by the monotonic clock.
     status_at: Option<Duration>,
@@ -130,8 +129,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             Ok(()) => shared.config.lease_interval,
             Err(error) => {
                 tracing::warn!(node = %shared.config.node_name, %error, "the node's status or lease was not written");
-                // Whatever is remembered may be why.
-                known = Known::default();
+                // The lease that is remembered may be why.
+                known.lease = None;
                 RETRY.min(shared.config.lease_interval)
             }
         };
@@ -141,7 +140,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 async fn round(shared: &Shared, known: &mut Known) -> Result<(), ApiError> {
     let node = keep_node(shared, known).await?;
-    known.node = Some(Arc::clone(&node));
     known.lease = Some(keep_lease(shared, known.lease.as_ref(), &node).await?);
     Ok(())
 }

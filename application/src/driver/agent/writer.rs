@@ -54,7 +54,10 @@ enum Fate {
     Written,
     /// The object is gone, or another has its name.
     Gone,
-    Again(Pending),
+    /// To be written again after a while.
+    Again(Box<Pending>),
+    /// Somebody else wrote; on top of what they wrote it goes again at once.
+    Rebased(Box<Pending>),
 }
 
 impl Writer {
@@ -155,7 +158,8 @@ async fn write(shared: &Arc<Shared>, statuses: Vec<Pending>, events: Vec<EventWr
         match fate(shared, &mut pending, answer).await {
             Fate::Written => deletes.push(pending),
             Fate::Gone => reported(&pending),
-            Fate::Again(pending) => again.push(pending),
+            Fate::Again(pending) => again.push(*pending),
+            Fate::Rebased(pending) => shared.writer.put_back(*pending),
         }
     }
     deletes.extend(same);
@@ -175,8 +179,7 @@ fn reported(pending: &Pending) {
     }
 }
 
-/// What an answer means for a status. After a conflict the object is read again at once: somebody else wrote, which is no
-/// reason to wait.
+/// What an answer means for a status.
 async fn fate(shared: &Arc<Shared>, pending: &mut Pending, answer: Result<Arc<Stored>, ApiError>) -> Fate {
     match answer {
         Ok(stored) => {
@@ -193,12 +196,12 @@ async fn fate(shared: &Arc<Shared>, pending: &mut Pending, answer: Result<Arc<St
                     let mut next = pending.clone();
                     next.base = Arc::clone(pod);
                     next.status = merge(&pod.status, &pending.status);
-                    Fate::Again(next)
+                    Fate::Rebased(Box::new(next))
                 }
                 None => Fate::Gone,
             },
             Err(ApiError::NotFound(_)) => Fate::Gone,
-            Err(_) => Fate::Again(pending.clone()),
+            Err(_) => Fate::Again(Box::new(pending.clone())),
         },
         Err(error @ (ApiError::Invalid { .. } | ApiError::BadRequest(_) | ApiError::NotSupported(_))) => {
             // Repeating it would change nothing.
@@ -212,7 +215,7 @@ async fn fate(shared: &Arc<Shared>, pending: &mut Pending, answer: Result<Arc<St
             | ApiError::TooManyRequests { .. }
             | ApiError::Unavailable(_)
             | ApiError::Unauthorized(_),
-        ) => Fate::Again(pending.clone()),
+        ) => Fate::Again(Box::new(pending.clone())),
     }
 }
 

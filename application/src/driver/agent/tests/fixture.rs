@@ -1,22 +1,21 @@
-//! An API in memory, a runtime that notes what it is asked, and an agent over both.
+//! A runtime that notes what it is asked, and an agent over it and an API in memory.
 
-use crate::client::{ApiError, Client, DeleteOptions, Part, Selection, Write, WriteOptions};
+use super::api::{ApiHandle, MemoryApi};
+use crate::client::{DeleteOptions, Write};
 use crate::driver::agent::{
     Agent, AgentConfig, AgentPorts, SimulatedConfig, SimulatedLife, SimulatedRuntime, Stop, TrafficDrain,
 };
 use crate::driver::spawner::{SpawnHandle, Spawner, Task};
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steersman_domain::ports::{
-    Change, Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, ListPage, LogQuery, LogStream, Runtime,
-    RuntimeError, RuntimeEvents, SandboxRecord, SandboxSpec, StoreError, VolumeContent, WatchStream,
+    Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, LogQuery, LogStream, Runtime, RuntimeError,
+    RuntimeEvents, SandboxRecord, SandboxSpec, VolumeContent,
 };
 use steersman_domain::testing::{ManualClock, SeededEntropy};
-use steersman_domain::{Condition, Event, Key, Kind, Object, Pod, Revision, Stored, Uid};
-use tokio::sync::{Notify, watch};
+use steersman_domain::{Condition, Key, Kind, Object, Pod, Uid};
+use tokio::sync::watch;
 
 pub(super) struct TokioSpawner;
 
@@ -25,205 +24,6 @@ impl Spawner for TokioSpawner {
     fn spawn(&self, _: &'static str, task: Task) -> SpawnHandle {
         let handle = tokio::spawn(task).abort_handle();
         SpawnHandle::new(move || handle.abort())
-    }
-}
-
-#[derive(Default)]
-struct Objects {
-    now: BTreeMap<Key, Arc<Stored>>,
-    log: Vec<Change>,
-    revision: u64,
-    writes: usize,
-}
-
-/// An API without rules, but with revisions, watches, uids and graceful deletion of pods.
-#[derive(Default)]
-pub(super) struct MemoryApi {
-    objects: Mutex<Objects>,
-    bell: Arc<Notify>,
-    /// How many writes to refuse before the next one passes.
-    pub(super) outages: AtomicU32,
-}
-
-impl Objects {
-    fn put(&mut self, key: Key, object: Object) -> Arc<Stored> {
-        self.revision += 1;
-        let after = Arc::new(Stored::new(key.clone(), Revision(self.revision), object));
-        let before = self.now.insert(key, Arc::clone(&after));
-        self.log.push(Change::Put { before, after: Arc::clone(&after) });
-        after
-    }
-
-    fn remove(&mut self, key: &Key) -> Option<Arc<Stored>> {
-        let before = self.now.remove(key)?;
-        self.revision += 1;
-        let last = Arc::new(Stored::new(key.clone(), Revision(self.revision), before.object.clone()));
-        self.log.push(Change::Delete { before, last: Arc::clone(&last) });
-        Some(last)
-    }
-
-    fn perform(&mut self, write: Write) -> Result<Arc<Stored>, ApiError> {
-        self.writes += 1;
-        let key_of =
-            |o: &Object| Key { kind: o.kind(), namespace: o.meta().namespace.clone(), name: o.meta().name.clone() };
-        match write {
-            Write::Create(mut object) => {
-                let key = key_of(&object);
-                if self.now.contains_key(&key) {
-                    return Err(ApiError::AlreadyExists(key));
-                }
-                if object.meta().uid.as_str().is_empty() {
-                    object.meta_mut().uid = Uid::from(format!("uid-{}", key.name).as_str());
-                }
-                Ok(self.put(key, object))
-            }
-            Write::Update(object, part) => {
-                let key = key_of(&object);
-                let old = self.now.get(&key).cloned().ok_or_else(|| ApiError::NotFound(key.clone()))?;
-                let wanted = object.meta().resource_version;
-                if wanted.0 != 0 && wanted != old.revision {
-                    return Err(ApiError::Conflict { key, message: "the object has been modified".into() });
-                }
-                let merged = match (&old.object, object, part) {
-                    (Object::Pod(old), Object::Pod(new), Part::Status) => {
-                        let mut pod = Pod::clone(old);
-                        pod.status = new.status.clone();
-                        Object::Pod(Arc::new(pod))
-                    }
-                    (_, new, _) => new,
-                };
-                Ok(self.put(key, merged))
-            }
-            Write::Delete(key, options) => self.delete(&key, &options),
-            Write::Bind { pod, .. } => Err(ApiError::NotFound(pod)),
-        }
-    }
-
-    fn delete(&mut self, key: &Key, options: &DeleteOptions) -> Result<Arc<Stored>, ApiError> {
-        let old = self.now.get(key).cloned().ok_or_else(|| ApiError::NotFound(key.clone()))?;
-        if options.uid.as_ref().is_some_and(|uid| *uid != old.object.meta().uid) {
-            return Err(ApiError::Conflict { key: key.clone(), message: "another uid".into() });
-        }
-        match old.typed::<Pod>() {
-            Some(pod) if options.grace_period_seconds != Some(0) => {
-                let mut pod = Pod::clone(pod);
-                pod.metadata.deletion_timestamp = Some(steersman_domain::Time::from_secs(1));
-                pod.metadata.deletion_grace_period_seconds = options.grace_period_seconds.or(Some(pod.grace_seconds()));
-                Ok(self.put(key.clone(), Object::Pod(Arc::new(pod))))
-            }
-            Some(_) | None => self.remove(key).ok_or_else(|| ApiError::NotFound(key.clone())),
-        }
-    }
-}
-
-impl MemoryApi {
-    pub(super) fn with<T>(&self, key: &Key, read: impl FnOnce(Option<&Arc<Stored>>) -> T) -> T {
-        read(self.objects.lock().unwrap().now.get(key))
-    }
-
-    /// Performs a write as somebody else than the agent.
-    pub(super) fn act(&self, write: Write) -> Arc<Stored> {
-        let stored = self.objects.lock().unwrap().perform(write).expect("the test's own write");
-        self.bell.notify_waiters();
-        stored
-    }
-
-    pub(super) fn pod(&self, name: &str) -> Option<Arc<Pod>> {
-        self.with(&Key::new(Kind::Pod, "default", name), |s| s.and_then(|s| s.typed::<Pod>().cloned()))
-    }
-
-    /// Reasons and counts of all events, in the order of their names.
-    pub(super) fn events(&self) -> Vec<Arc<Event>> {
-        self.objects.lock().unwrap().now.values().filter_map(|s| s.typed::<Event>().cloned()).collect()
-    }
-
-    /// Every status that a pod ever had, oldest first.
-    pub(super) fn history(&self, name: &str) -> Vec<Arc<Pod>> {
-        let objects = self.objects.lock().unwrap();
-        let of = |c: &Change| match c {
-            Change::Put { after, .. } => after.typed::<Pod>().filter(|p| p.metadata.name == name).cloned(),
-            Change::Delete { .. } => None,
-        };
-        objects.log.iter().filter_map(of).collect()
-    }
-}
-
-fn selected(selection: &Selection, stored: &Stored) -> bool {
-    let field = |path: &str| match (path, &stored.object) {
-        ("metadata.name", _) => Some(stored.key.name.as_str()),
-        ("spec.nodeName", Object::Pod(pod)) => Some(pod.spec.node_name.as_str()),
-        _ => None,
-    };
-    selection.scope.contains(&stored.key) && selection.fields.matches(field)
-}
-
-struct MemoryWatch {
-    api: Arc<MemoryApi>,
-    selection: Selection,
-    at: usize,
-}
-
-#[async_trait::async_trait]
-impl WatchStream for MemoryWatch {
-    async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
-        loop {
-            let bell = Arc::clone(&self.api.bell);
-            let rung = bell.notified();
-            let fresh: Vec<Change> = {
-                let objects = self.api.objects.lock().unwrap();
-                let fresh = objects.log[self.at..].to_vec();
-                self.at = objects.log.len();
-                fresh
-            };
-            let wanted = |c: &Change| match c {
-                Change::Put { after, .. } => selected(&self.selection, after),
-                Change::Delete { before, .. } => selected(&self.selection, before),
-            };
-            let fresh: Vec<Change> = fresh.into_iter().filter(wanted).collect();
-            if !fresh.is_empty() {
-                return Ok(fresh);
-            }
-            rung.await;
-        }
-    }
-
-    fn progress(&self) -> Revision {
-        Revision(self.at as u64)
-    }
-}
-
-/// The API as the agent holds it.
-#[derive(Clone)]
-pub(super) struct ApiHandle(pub(super) Arc<MemoryApi>);
-
-#[async_trait::async_trait]
-impl Client for ApiHandle {
-    async fn get(&self, key: &Key) -> Result<Arc<Stored>, ApiError> {
-        self.0.with(key, |s| s.cloned()).ok_or_else(|| ApiError::NotFound(key.clone()))
-    }
-
-    async fn list(&self, selection: &Selection) -> Result<ListPage, ApiError> {
-        let objects = self.0.objects.lock().unwrap();
-        let items = objects.now.values().filter(|s| selected(selection, s)).cloned().collect();
-        Ok(ListPage { items, revision: Revision(objects.revision), remaining: 0 })
-    }
-
-    async fn watch(&self, selection: &Selection, after: Revision) -> Result<Box<dyn WatchStream>, ApiError> {
-        let at = usize::try_from(after.0).unwrap();
-        Ok(Box::new(MemoryWatch { api: Arc::clone(&self.0), selection: selection.clone(), at }))
-    }
-
-    async fn write(&self, writes: Vec<Write>, _: &WriteOptions) -> Vec<Result<Arc<Stored>, ApiError>> {
-        let down = self.0.outages.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1)).is_ok();
-        if down {
-            return writes.iter().map(|_| Err(ApiError::Unavailable("an outage".into()))).collect();
-        }
-        let answers = {
-            let mut objects = self.0.objects.lock().unwrap();
-            writes.into_iter().map(|w| objects.perform(w)).collect()
-        };
-        self.0.bell.notify_waiters();
-        answers
     }
 }
 
@@ -491,8 +291,7 @@ pub(super) async fn settle() {
 
 /// A pod bound to the node.
 pub(super) fn pod(name: &str, spec: &str) -> Pod {
-    let mut pod = Pod::default();
-    pod.spec = serde_json::from_str(spec).expect("the spec of a pod");
+    let mut pod = Pod { spec: serde_json::from_str(spec).expect("the spec of a pod"), ..Pod::default() };
     pod.metadata.name = name.into();
     pod.metadata.namespace = "default".into();
     pod.metadata.uid = Uid::from(format!("uid-{name}").as_str());

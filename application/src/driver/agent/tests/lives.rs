@@ -1,9 +1,11 @@
 //! Whole lives: init containers, hooks, the order of the end, less grace, objects that vanish, the node itself.
 
 use super::fixture::World;
+use crate::client::{Part, Write};
 use crate::driver::agent::{LEASE_NAMESPACE, SimulatedLife, Stop};
+use std::sync::Arc;
 use std::time::Duration;
-use steersman_domain::{Key, Kind, Lease, Node, PodPhase};
+use steersman_domain::{Condition, Key, Kind, Lease, Node, Object, PodPhase};
 
 fn quick() -> World {
     World::new(|spec| SimulatedLife {
@@ -77,7 +79,7 @@ async fn an_object_that_vanishes_is_cleaned_up() {
     world.until("p", |p| p.is_ready()).await;
     world.delete_pod("p", Some(0));
     world.until_line("remove uid-p").await;
-    assert!(world.runtime.inner.exit(&world.uid("p"), "a", 0) == false, "nothing is left");
+    assert!(!world.runtime.inner.exit(&world.uid("p"), "a", 0), "nothing is left");
 }
 
 #[tokio::test]
@@ -128,4 +130,19 @@ async fn more_pods_than_the_node_has_room_for_fail() {
     world.stop.send_replace(Stop::LeavePods);
     world.until_stopped().await;
     assert!(world.runtime.inner.exit(&world.uid("p0"), "a", 0), "left running");
+}
+
+#[tokio::test]
+async fn what_others_write_into_the_status_stays() {
+    let world = World::new(|_| SimulatedLife { ports_open_after: Duration::from_secs(5), ..SimulatedLife::default() });
+    world.create_pod("p", r#"{"containers":[{"name":"a","ports":[{"containerPort":80}]}]}"#);
+    world.until("p", |p| p.status.phase == PodPhase::Running).await;
+    world.advance(Duration::ZERO).await;
+    // The clock moves and somebody writes before the agent has seen either: its next write conflicts.
+    world.clock.advance(Duration::from_secs(5));
+    let mut pod = steersman_domain::Pod::clone(&world.api.pod("p").expect("there"));
+    let other = Condition::new("DisruptionTarget", true, "Test", "", steersman_domain::Time::from_secs(1));
+    pod.status.conditions.push(other);
+    world.api.act(Write::Update(Object::Pod(Arc::new(pod)), Part::Status));
+    world.until("p", |p| p.is_ready() && p.status.conditions.iter().any(|c| c.kind == "DisruptionTarget")).await;
 }

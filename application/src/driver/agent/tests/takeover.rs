@@ -18,7 +18,7 @@ fn restarts(pod: &Pod) -> i32 {
 #[tokio::test]
 async fn running_containers_are_adopted_and_ends_meanwhile_are_learned() {
     let world = world();
-    world.create_pod("stays", ONE);
+    world.create_pod("stays", r#"{"containers":[{"name":"a","ports":[{"containerPort":80}]}]}"#);
     world.create_pod("ends", r#"{"restartPolicy":"Never","containers":[{"name":"a"}]}"#);
     world.create_pod("deleted", ONE);
     for name in ["stays", "ends", "deleted"] {
@@ -36,6 +36,8 @@ async fn running_containers_are_adopted_and_ends_meanwhile_are_learned() {
     world.until_line("remove uid-deleted").await;
     let stays = world.until("stays", |p| p.is_ready()).await;
     assert_eq!(restarts(&stays), 0);
+    let first_ready = world.api.history("stays").iter().position(|p| p.is_ready()).expect("was ready");
+    assert!(world.api.history("stays")[first_ready..].iter().all(|p| p.is_ready()), "never out of service");
     assert_eq!(world.journal.lines().iter().filter(|l| l.starts_with("start")).count(), starts, "nothing was started");
     world.delete_pod("stays", None);
     world.until_gone("stays").await;
