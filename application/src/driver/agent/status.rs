@@ -8,7 +8,7 @@ use super::state::{
     Block, ContainerPhase, ContainerRun, EndCause, PodRuntimeState, Progress, Role, SandboxState, all_containers,
     policy, tcp_ports,
 };
-use steersman_domain::meta::set_condition;
+use steersman_domain::meta::{self, set_condition};
 use steersman_domain::{
     AlwaysBool, AlwaysI32, AlwaysStr, Condition, Container, ContainerState, ContainerStateRunning,
     ContainerStateWaiting, ContainerStatus, Pod, PodIp, PodPhase, PodStatus, Str, Time,
@@ -287,6 +287,10 @@ fn conditions(pod: &Pod, observed: &PodRuntimeState, status: &mut PodStatus, now
         }
     };
     let values = [(framed, "", String::new()), init, containers_ready, ready];
+    // A pod that was created with its node in it passed the scheduler by.
+    if meta::condition(&status.conditions, "PodScheduled").is_none() {
+        status.conditions.push(Condition::new("PodScheduled", true, "", "", now));
+    }
     for (kind, (value, reason, message)) in OWNED_CONDITIONS.into_iter().zip(values) {
         let mut condition = Condition::new(kind, value, reason, message, now);
         condition.observed_generation = pod.metadata.generation;

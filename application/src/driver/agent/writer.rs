@@ -240,7 +240,9 @@ async fn finish(shared: &Arc<Shared>, written: Vec<Pending>) -> Vec<Pending> {
     let mut answers = answers.into_iter();
     for pending in deletes {
         match answers.next() {
-            Some(Ok(_) | Err(ApiError::NotFound(_) | ApiError::Conflict { .. })) => reported(&pending),
+            Some(Ok(_) | Err(ApiError::NotFound(_))) => reported(&pending),
+            // Either somebody else wrote at the same time, or another object has the name by now.
+            Some(Err(ApiError::Conflict { .. })) if is_gone(shared, &pending).await => reported(&pending),
             Some(Err(error)) => {
                 tracing::debug!(pod = %pending.base.metadata.name, %error, "the pod's object is not deleted yet");
                 again.push(pending);
@@ -249,6 +251,14 @@ async fn finish(shared: &Arc<Shared>, written: Vec<Pending>) -> Vec<Pending> {
         }
     }
     again
+}
+
+/// Whether the object that a status is about is known to be gone.
+async fn is_gone(shared: &Arc<Shared>, pending: &Pending) -> bool {
+    match shared.client.get(&pending.base.key()).await {
+        Ok(stored) => stored.object.meta().uid != pending.base.metadata.uid,
+        Err(error) => matches!(error, ApiError::NotFound(_)),
+    }
 }
 
 /// Creates the objects of counted events that are gone meanwhile (events are kept for a limited time).

@@ -13,6 +13,7 @@ struct Objects {
     now: BTreeMap<Key, Arc<Stored>>,
     log: Vec<Change>,
     revision: u64,
+    conflicts: u32,
 }
 
 /// An API without rules, but with revisions, watches, uids and graceful deletion of pods.
@@ -73,6 +74,10 @@ impl Objects {
                 };
                 Ok(self.put(key, merged))
             }
+            Write::Delete(key, _) if self.conflicts > 0 => {
+                self.conflicts -= 1;
+                Err(ApiError::Conflict { key, message: "the object has been modified".into() })
+            }
             Write::Delete(key, options) => self.delete(&key, &options),
             Write::Bind { pod, .. } => Err(ApiError::NotFound(pod)),
         }
@@ -105,6 +110,11 @@ impl MemoryApi {
         let stored = self.objects.lock().unwrap().perform(write).expect("the test's own write");
         self.bell.notify_waiters();
         stored
+    }
+
+    /// Makes the next deletes collide with somebody else's write.
+    pub(super) fn collide(&self, times: u32) {
+        self.objects.lock().unwrap().conflicts = times;
     }
 
     /// How many write requests there were.

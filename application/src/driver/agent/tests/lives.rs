@@ -146,3 +146,17 @@ async fn what_others_write_into_the_status_stays() {
     world.api.act(Write::Update(Object::Pod(Arc::new(pod)), Part::Status));
     world.until("p", |p| p.is_ready() && p.status.conditions.iter().any(|c| c.kind == "DisruptionTarget")).await;
 }
+
+#[tokio::test]
+async fn a_delete_that_collides_is_repeated() {
+    let world = quick();
+    world.create_pod("p", r#"{"containers":[{"name":"a"}]}"#);
+    world.until("p", |p| p.is_ready()).await;
+    world.delete_pod("p", None);
+    world.api.collide(2);
+    world.until_line("remove uid-p").await;
+    for _ in 0..2 {
+        world.advance(Duration::from_secs(5)).await;
+    }
+    world.until_gone("p").await;
+}
