@@ -18,6 +18,8 @@ pub struct World {
     uids: OrdMap<Uid, Key>,
     /// Dependents by the uid of each of their owners.
     dependents: OrdMap<Uid, OrdSet<Key>>,
+    /// Pods and ReplicaSets that no owner manages, by kind and namespace: few, and those that adopt look for them.
+    unmanaged: OrdMap<(Kind, Str), OrdSet<Key>>,
     /// Pods by the node they are bound to; unbound ones under the empty name.
     pods_by_node: OrdMap<Str, OrdSet<Key>>,
 }
@@ -53,6 +55,9 @@ impl World {
         for owner in &meta.owner_references {
             self.dependents.entry(owner.uid.clone()).or_default().insert(key.clone());
         }
+        if can_be_adopted(key.kind) && meta.controller().is_none() {
+            self.unmanaged.entry((key.kind, key.namespace.clone())).or_default().insert(key.clone());
+        }
         if let Object::Pod(pod) = object {
             self.pods_by_node.entry(pod.spec.node_name.clone()).or_default().insert(key.clone());
         }
@@ -67,6 +72,9 @@ impl World {
         self.uids.remove(&meta.uid);
         for owner in &meta.owner_references {
             unlink(&mut self.dependents, &owner.uid, key);
+        }
+        if can_be_adopted(key.kind) && meta.controller().is_none() {
+            unlink(&mut self.unmanaged, &(key.kind, key.namespace.clone()), key);
         }
         if let Object::Pod(pod) = &old {
             unlink(&mut self.pods_by_node, &pod.spec.node_name, key);
@@ -123,11 +131,21 @@ impl World {
             .filter(move |object| object.meta().controller().is_some_and(|c| c.uid == *owner))
     }
 
+    /// The pods or ReplicaSets of a namespace that no owner manages, in name order; none for other kinds.
+    pub fn unmanaged<T: Resource>(&self, namespace: &str) -> impl Iterator<Item = &Arc<T>> {
+        let keys = self.unmanaged.get(&(T::KIND, Str::from(namespace))).into_iter().flat_map(|set| set.iter());
+        keys.filter_map(|key| self.get::<T>(&key.namespace, &key.name))
+    }
+
     /// The pods bound to a node (the empty name: not bound), in key order.
     pub fn pods_on(&self, node: &str) -> impl Iterator<Item = &Arc<Pod>> {
         let keys = self.pods_by_node.get(&Str::from(node)).into_iter().flat_map(|set| set.iter());
         keys.filter_map(|key| self.get::<Pod>(&key.namespace, &key.name))
     }
+}
+
+fn can_be_adopted(kind: Kind) -> bool {
+    kind == Kind::Pod || kind == Kind::ReplicaSet
 }
 
 fn unlink<K: Ord + Clone>(index: &mut OrdMap<K, OrdSet<Key>>, at: &K, key: &Key) {
@@ -163,8 +181,13 @@ mod tests {
         pod.spec.node_name = "n1".into();
         world.put(&stored(pod.clone(), 3));
         assert_eq!(world.controlled::<Pod>(&"u1".into()).count(), 1);
+        assert_eq!((world.unmanaged::<Pod>("ns").count(), world.unmanaged::<ReplicaSet>("ns").count()), (0, 1));
         assert_eq!((world.pods_on("n1").count(), world.pods_on("").count()), (1, 0));
         assert_eq!((before.pods_on("n1").count(), before.revision()), (0, Revision(2)), "a snapshot stands still");
+        let mut loose = pod.clone();
+        loose.metadata.owner_references.clear();
+        world.put(&stored(loose, 3));
+        assert_eq!((world.unmanaged::<Pod>("ns").count(), world.unmanaged::<Pod>("other").count()), (1, 0));
         let last = Arc::new(stored(pod, 4));
         world.apply(&Change::Delete { before: last.clone(), last });
         assert_eq!(world.dependents(&"u1".into()).count(), 0);

@@ -1,7 +1,13 @@
 //! Reconcilers: each compares what is wanted with what is, for one object, and answers what to write. They are pure: equal
 //! input gives equal output, nothing is read but the snapshot, nothing waits. One writer per field.
 
+pub mod endpoints;
+pub mod garbage;
+pub mod housekeeping;
+pub mod namespace;
+pub mod node_lifecycle;
 mod outcome;
+pub mod replica_set;
 
 pub use outcome::{Note, Outcome};
 
