@@ -100,7 +100,8 @@ impl NodePorts {
     /// Starts a node that runs nothing: pods of the runtime `simulated` start there and stay.
     pub(crate) fn simulated_node(&self, name: &str, capacity: Resources, stop: watch::Receiver<Stop>) -> RunningNode {
         let agent = self.config(name, capacity, Resources::default());
-        let runtime = SimulatedRuntime::new(SimulatedConfig::default(), self.clock.clone());
+        let runtime =
+            SimulatedRuntime::new(SimulatedConfig::default(), self.clock.clone(), Arc::new(self.spawner.clone()));
         self.start(agent, Arc::new(runtime), Arc::new(NoTraffic), stop)
     }
 

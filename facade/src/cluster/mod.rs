@@ -15,6 +15,7 @@ use std::time::Duration;
 use steersman_application::client::Client;
 use steersman_application::driver::agent::Stop;
 use steersman_application::usecase::Api;
+use steersman_http::ApiService;
 use steersman_http::pki::Authority;
 use steersman_runtime::proxy::Proxy;
 use tokio::sync::watch;
@@ -32,6 +33,7 @@ pub struct Cluster {
     authority: Arc<Authority>,
     nodes: Vec<RunningNode>,
     stop_nodes: watch::Sender<Stop>,
+    service: ApiService,
     stop_api: watch::Sender<bool>,
     server: JoinHandle<()>,
     loops: Vec<JoinHandle<()>>,
@@ -109,6 +111,7 @@ impl Cluster {
         for task in &self.loops {
             task.abort();
         }
+        self.service.stop();
         self.stop_api.send_replace(true);
         if tokio::time::timeout(API_STOP, &mut self.server).await.is_err() {
             self.server.abort();

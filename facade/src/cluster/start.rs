@@ -11,10 +11,20 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use steersman_application::client::{ApiError, Client};
 use steersman_application::driver::agent::Stop;
+use steersman_application::driver::controllers::{self, ControllerHost, Whys};
+use steersman_application::driver::housekeeping;
 use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
-use steersman_application::driver::{controllers, housekeeping};
+use steersman_application::reconcile::Reconciler;
+//TMP use steersman_application::reconcile::deployment::Deployments;
+use steersman_application::reconcile::endpoints::EndpointsReconciler;
+use steersman_application::reconcile::garbage::Garbage;
+use steersman_application::reconcile::housekeeping::{Housekeeping, Retention};
+use steersman_application::reconcile::namespace::NamespaceReconciler;
+use steersman_application::reconcile::node_lifecycle::NodeLifecycle;
+use steersman_application::reconcile::replica_set::ReplicaSets;
 use steersman_application::scheduling::{DefaultScheduler, SchedulingContext, default_profiles};
 use steersman_application::usecase::logs::LogRegistry;
 use steersman_application::usecase::{Api, ApiConfig, ApiPorts, InvalidCidr, ServiceCidr};
@@ -23,7 +33,7 @@ use steersman_domain::ledger::Resources;
 use steersman_domain::ports::{Clock, Entropy, Store};
 use steersman_http::pki::{Authority, PkiError, write_private};
 use steersman_http::serve::serve;
-use steersman_http::service::{ApiService, ServiceConfig};
+use steersman_http::{ApiService, ServiceConfig};
 use steersman_runtime::OpenError;
 use steersman_runtime::proxy::{Proxy, ProxyConfig};
 use steersman_store::{JournalError, MemoryStore};
@@ -59,13 +69,14 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 /// The size of a simulated node.
-const SIMULATED: Resources = Resources {
-    cpu_milli: 32_000,
-    memory_bytes: 64 << 30,
-    storage_bytes: 1 << 40,
-    pods: 110,
-    extended: steersman_domain::Map::new(),
-};
+fn simulated_size() -> Resources {
+    Resources { cpu_milli: 32_000, memory_bytes: 64 << 30, storage_bytes: 1 << 40, pods: 110, ..Resources::default() }
+}
+
+/// How long a node may be silent before its pods count as lost, as in Kubernetes.
+const NODE_GRACE: Duration = Duration::from_secs(40);
+/// How long events are kept, as in Kubernetes.
+const EVENT_TTL: Duration = Duration::from_secs(3600);
 
 /// What the parts of a cluster share.
 struct Core {
@@ -75,6 +86,7 @@ struct Core {
     entropy: Arc<dyn Entropy>,
     logs: Arc<LogRegistry>,
     records: Records,
+    whys: Whys,
     default_runtime: Str,
 }
 
@@ -88,8 +100,10 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
     let core = core(&options, &data_dir, &addresses)?;
     core.api.bootstrap().await?;
 
+    let config = ServiceConfig { authority: Some(authority.clone()), ..ServiceConfig::default() };
+    let service = ApiService::new(core.api.clone(), config);
     let (stop_api, stopped) = watch::channel(false);
-    let server = serve_api(&core, &authority, listener, address, stopped)?;
+    let server = serve_api(&service, &authority, listener, address, stopped)?;
     let kubeconfig = data_dir.path().join("kubeconfig");
     let admin = authority.client("steersman-admin", &["system:masters"])?;
     write_private(&kubeconfig, &authority.kubeconfig(&format!("https://{}", reachable(address)), &admin))?;
@@ -101,6 +115,7 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
         authority,
         nodes: Vec::new(),
         stop_nodes: watch::Sender::new(Stop::Run),
+        service,
         stop_api,
         server,
         loops: loops(&core),
@@ -139,11 +154,20 @@ fn core(options: &ClusterBuilder, data_dir: &DataDir, addresses: &Addresses) -> 
     let api = Arc::new(Api::new(ports, config));
     let records = Records::default();
     api.set_explainer(Arc::new(SchedulerExplainer(records.clone())));
-    Ok(Core { api, store, clock, entropy, logs, records, default_runtime: options.default_runtime.clone() })
+    Ok(Core {
+        api,
+        store,
+        clock,
+        entropy,
+        logs,
+        records,
+        whys: Whys::default(),
+        default_runtime: options.default_runtime.clone(),
+    })
 }
 
 fn serve_api(
-    core: &Core,
+    service: &ApiService,
     authority: &Authority,
     listener: TcpListener,
     address: SocketAddr,
@@ -154,12 +178,24 @@ fn serve_api(
     let hostname = machine::hostname();
     let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", &hostname];
     let tls = Arc::new(authority.server_config(&names, &ips)?);
-    let service =
-        ApiService::new(core.api.clone(), ServiceConfig { stop: stopped.clone(), ..ServiceConfig::default() });
-    Ok(tokio::spawn(serve(listener, tls, service, async move {
+    Ok(tokio::spawn(serve(listener, tls, service.clone(), async move {
         // A closed channel means that the cluster was dropped.
         let _closed = stopped.wait_for(|stop| *stop).await;
     })))
+}
+
+/// Every controller, in the order in which they look at a change.
+fn controllers(whys: Whys) -> ControllerHost {
+    let reconcilers: Vec<Box<dyn Reconciler>> = vec![
+        Box::new(NamespaceReconciler),
+        //TMP         Box::new(Deployments::default()),
+        Box::new(ReplicaSets::default()),
+        Box::new(EndpointsReconciler),
+        Box::new(NodeLifecycle::new(NODE_GRACE)),
+        Box::new(Garbage::default()),
+        Box::new(Housekeeping::new(EVENT_TTL)),
+    ];
+    ControllerHost::new(reconcilers, whys)
 }
 
 /// The controllers, the scheduler and the housekeeping.
@@ -178,9 +214,9 @@ fn loops(core: &Core) -> Vec<JoinHandle<()>> {
     );
     let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| tokio::spawn(task);
     vec![
-        spawn(Box::pin(controllers::run(controllers::standard(), core.client(), core.clock.clone()))),
+        spawn(Box::pin(controllers::run(controllers(core.whys.clone()), core.client(), core.clock.clone()))),
         spawn(Box::pin(scheduler::run(scheduler, core.client(), core.clock.clone()))),
-        spawn(Box::pin(housekeeping::compact(core.store.clone(), core.clock.clone()))),
+        spawn(Box::pin(housekeeping::compact(core.store.clone(), core.clock.clone(), Retention::default()))),
     ]
 }
 
@@ -213,7 +249,7 @@ async fn start_nodes(cluster: &mut Cluster, core: &Core, options: &ClusterBuilde
     }
     for index in 0..options.simulated_nodes {
         let name = format!("simulated-{:04}", index + 1);
-        cluster.nodes.push(ports.simulated_node(&name, SIMULATED, cluster.stop_nodes.subscribe()));
+        cluster.nodes.push(ports.simulated_node(&name, simulated_size(), cluster.stop_nodes.subscribe()));
     }
     Ok(())
 }

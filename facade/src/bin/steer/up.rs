@@ -19,8 +19,11 @@ pub(crate) struct Up {
     #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
     files: Vec<PathBuf>,
     /// How many nodes to run in this process
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(0..=32))]
     nodes: u16,
+    /// How many nodes to pretend beside them, for pods of the runtime `simulated`
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    simulated_nodes: u16,
     /// Say `all ready` when the deployments and pods of the manifests are, and end with an error when one cannot be
     #[arg(long, requires = "files")]
     wait: bool,
@@ -65,8 +68,10 @@ pub(crate) struct UpOptions {
     /// What to apply once the API serves; see [`crate::files::read`].
     pub(crate) files: Vec<PathBuf>,
     pub(crate) serve: ServeOptions,
-    /// Nodes in this process, 1 to 256.
+    /// Nodes in this process, 0 to 32.
     pub(crate) nodes: u16,
+    /// Nodes that run nothing, 0 to 10,000.
+    pub(crate) simulated_nodes: u16,
     /// Whether to say when all that was applied is ready.
     pub(crate) wait: bool,
 }
@@ -91,7 +96,9 @@ impl Up {
     /// # Errors
     /// As [`Serve::options`].
     pub(crate) fn options(self) -> anyhow::Result<UpOptions> {
-        Ok(UpOptions { files: self.files, serve: self.serve.options()?, nodes: self.nodes, wait: self.wait })
+        let Up { files, nodes, simulated_nodes, wait, serve } = self;
+        let serve = serve.options()?;
+        Ok(UpOptions { files, serve, nodes, simulated_nodes, wait })
     }
 }
 
@@ -103,7 +110,7 @@ impl Up {
 pub(crate) fn run_up(options: UpOptions) -> anyhow::Result<()> {
     let documents = if options.files.is_empty() { Vec::new() } else { files::read(&options.files, false)? };
     stop::block_on(async move |mut stop| {
-        let builder = options.serve.builder().nodes(options.nodes);
+        let builder = options.serve.builder().nodes(options.nodes).simulated_nodes(options.simulated_nodes);
         let Some(cluster) = stop::start(builder, &mut stop).await? else { return Ok(()) };
         let ended = tokio::select! {
             biased;
@@ -159,7 +166,7 @@ mod tests {
 
     #[test]
     fn bad_flags_are_refused() {
-        for bad in ["--nodes 0", "--listen here", "--default-runtime magic", "--wait"] {
+        for bad in ["--nodes 33", "--listen here", "--default-runtime magic", "--wait"] {
             let line = std::iter::once("up").chain(bad.split(' '));
             assert!(Line::try_parse_from(line).is_err(), "{bad}");
         }

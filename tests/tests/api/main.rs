@@ -1,0 +1,11 @@
+//! The API on the store in memory: the use cases as controllers and agents call them, and the HTTP service as clients do.
+//! Everything runs in one process on a clock that stands still.
+
+mod deletion;
+mod discovery;
+mod objects;
+mod requests;
+mod rooms;
+mod services;
+mod watches;
+mod world;
