@@ -14,7 +14,11 @@ async fn a_bound_pod_waits_for_its_agent() {
     let world = World::new().await;
     world.node("n1", 1000).await;
     let p = world.pod("p", 100).await;
-    let bind = |node: &str| steersman_application::client::Write::Bind { pod: p.clone(), uid: Uid::default(), node: node.into() };
+    let bind = |node: &str| steersman_application::client::Write::Bind {
+        pod: p.clone(),
+        uid: Uid::default(),
+        node: node.into(),
+    };
     world.write(vec![bind("n1")]).await.pop().expect("an answer").expect("bound");
     let ending = world.delete(&p).await.expect("begins");
     let meta = ending.object.meta();

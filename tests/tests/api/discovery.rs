@@ -40,7 +40,10 @@ async fn discovery_is_whole_in_both_forms() {
     let answer = world.send("GET", "/apis", &[("accept", accept)], Vec::new()).await;
     assert_eq!(answer.headers["content-type"], "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     let apps = &answer.json()["items"][0];
-    assert_eq!((&apps["metadata"]["name"], &apps["versions"][0]["resources"][0]["resource"]), (&json!("apps"), &json!("deployments")));
+    assert_eq!(
+        (&apps["metadata"]["name"], &apps["versions"][0]["resources"][0]["resource"]),
+        (&json!("apps"), &json!("deployments"))
+    );
     assert_eq!(world.ask("GET", "/apis/metrics.k8s.io", Value::Null).await.code, 404);
 }
 

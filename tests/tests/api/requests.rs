@@ -30,7 +30,7 @@ async fn an_object_lives_its_life_over_http() {
 #[tokio::test]
 async fn bodies_come_in_several_forms() {
     let world = World::new().await;
-    let yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata: {a: \"1\"}\n".to_vec();
+    let yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: from-yaml}\ndata: {a: \"1\"}\n".to_vec();
     let headers = [("content-type", "application/yaml")];
     assert_eq!(world.send("POST", CONFIGS, &headers, yaml).await.code, 201);
     let xml = world.send("POST", CONFIGS, &[("content-type", "application/xml")], b"<a/>".to_vec()).await;
@@ -74,18 +74,29 @@ async fn breaches_are_causes() {
     let answer = world.ask("POST", DEPLOYMENTS, bad).await;
     assert_eq!((answer.code.as_u16(), &answer.json()["details"]["causes"][0]["field"]), (422, &json!("spec.replicas")));
     let missing = world.ask("POST", "/api/v1/namespaces/nowhere/configmaps", config("a")).await;
-    assert_eq!((missing.code.as_u16(), missing.json()["message"].clone()), (404, json!("namespaces \"nowhere\" not found")));
+    assert_eq!(
+        (missing.code.as_u16(), missing.json()["message"].clone()),
+        (404, json!("namespaces \"nowhere\" not found"))
+    );
 }
 
 #[tokio::test]
 async fn patches_of_every_form_apply() {
     let world = World::new().await;
     let created = world.ask("POST", DEPLOYMENTS, deployment("web")).await.json();
-    assert_eq!((&created["spec"]["replicas"], &created["spec"]["strategy"]["type"]), (&json!(1), &json!("RollingUpdate")));
+    assert_eq!(
+        (&created["spec"]["replicas"], &created["spec"]["strategy"]["type"]),
+        (&json!(1), &json!("RollingUpdate"))
+    );
     let path = format!("{DEPLOYMENTS}/web");
     let container = json!({"name": "c", "env": [{"name": "A", "value": "1"}]});
     for (form, patch, pointer, expected) in [
-        ("json-patch+json", json!([{"op": "replace", "path": "/spec/replicas", "value": 3}]), "/spec/replicas", json!(3)),
+        (
+            "json-patch+json",
+            json!([{"op": "replace", "path": "/spec/replicas", "value": 3}]),
+            "/spec/replicas",
+            json!(3),
+        ),
         ("merge-patch+json", json!({"metadata": {"labels": {"x": "y"}}}), "/metadata/labels/x", json!("y")),
         (
             "strategic-merge-patch+json",

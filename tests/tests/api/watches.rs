@@ -52,7 +52,10 @@ async fn frames_follow_the_changes() {
     assert_eq!(frames.line().await, "ADDED a");
     world.create(Kind::ConfigMap, config("b")).await;
     assert_eq!(frames.line().await, "ADDED b");
-    world.update::<ConfigMap>(&key(Kind::ConfigMap, "b"), Part::Main, |c| c.data = Default::default()).await.expect("updates");
+    world
+        .update::<ConfigMap>(&key(Kind::ConfigMap, "b"), Part::Main, |c| c.data = Default::default())
+        .await
+        .expect("updates");
     assert_eq!(frames.line().await, "MODIFIED b");
     world.delete(&key(Kind::ConfigMap, "a")).await.expect("goes");
     assert_eq!(frames.line().await, "DELETED a");
@@ -64,13 +67,17 @@ async fn frames_follow_the_changes() {
 async fn initial_events_end_with_a_bookmark() {
     let world = World::new().await;
     world.create(Kind::ConfigMap, config("a")).await;
-    let path = "/api/v1/configmaps?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+    let path =
+        "/api/v1/configmaps?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let mut frames = world.watch(path, JSON).await;
     assert_eq!(frames.line().await, "ADDED a");
     let mark = frames.next().await.expect("a bookmark");
     assert_eq!(mark["type"], "BOOKMARK");
     assert_eq!(mark["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true");
-    assert_eq!(mark["object"]["metadata"]["resourceVersion"], world.api.head().await.expect("a head").revision.to_string());
+    assert_eq!(
+        mark["object"]["metadata"]["resourceVersion"],
+        world.api.head().await.expect("a head").revision.to_string()
+    );
     let refused = world.ask("GET", "/api/v1/configmaps?watch=1&sendInitialEvents=true", Value::Null).await;
     assert_eq!(refused.code, 422);
 }
