@@ -1,6 +1,7 @@
 //! Reconcilers: each compares what is wanted with what is, for one object, and answers what to write. They are pure: equal
 //! input gives equal output, nothing is read but the snapshot, nothing waits. One writer per field.
 
+pub mod deployment;
 pub mod endpoints;
 pub mod garbage;
 pub mod housekeeping;
