@@ -130,26 +130,26 @@ impl Authority {
         roots(&self.certificate)
     }
 
-    /// Makes a key and a certificate for a client: user (common name) and groups (organisations).
+    /// Makes a key and a certificate for a client: user (common name) and group (organisation; the library writes one).
     ///
     /// # Errors
     /// When the names cannot stand in a certificate.
-    pub fn client(&self, user: &str, groups: &[&str]) -> Result<Identity, PkiError> {
+    pub fn client(&self, user: &str, group: &str) -> Result<Identity, PkiError> {
         let fail = |e: rcgen::Error| invalid("client certificate")(e.to_string());
         let key = KeyPair::generate().map_err(fail)?;
-        let certificate = self.issue(&client_params(user, groups).map_err(fail)?, &key).map_err(fail)?;
+        let certificate = self.issue(&client_params(user, group).map_err(fail)?, &key).map_err(fail)?;
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
-    /// Signs the key of a certificate request for a user and groups of our choice; what the request itself names is not
+    /// Signs the key of a certificate request for a user and a group of our choice; what the request itself names is not
     /// looked at.
     ///
     /// # Errors
     /// When the request is not one, or its signature does not prove the key.
-    pub fn sign_request(&self, request: &str, user: &str, groups: &[&str]) -> Result<String, PkiError> {
+    pub fn sign_request(&self, request: &str, user: &str, group: &str) -> Result<String, PkiError> {
         let fail = |e: rcgen::Error| invalid("certificate request")(e.to_string());
         let request = CertificateSigningRequestParams::from_pem(request).map_err(fail)?;
-        let params = client_params(user, groups).map_err(fail)?;
+        let params = client_params(user, group).map_err(fail)?;
         let certificate = params.signed_by(&request.public_key, &self.issuer).map_err(fail)?;
         Ok(certificate.pem())
     }
@@ -161,7 +161,7 @@ impl Authority {
     /// When a name cannot stand in a certificate.
     pub fn server_config(&self, names: &[&str], addresses: &[IpAddr]) -> Result<ServerConfig, PkiError> {
         let fail = |e: rcgen::Error| invalid("server certificate")(e.to_string());
-        let mut params = issued_params("steersman-api", &[]);
+        let mut params = issued_params("steersman-api", None);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         for name in names {
             let name = (*name).try_into().map_err(fail)?;
@@ -211,7 +211,7 @@ fn new_authority() -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     valid_for(&mut params, AUTHORITY_DAYS);
-    params.distinguished_name = name("steersman-ca", &[]);
+    params.distinguished_name = name("steersman-ca", None);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
@@ -223,25 +223,25 @@ fn valid_for(params: &mut CertificateParams, days: i64) {
     params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
 }
 
-fn name(common: &str, organisations: &[&str]) -> DistinguishedName {
+fn name(common: &str, organisation: Option<&str>) -> DistinguishedName {
     let mut name = DistinguishedName::new();
-    for organisation in organisations {
-        name.push(DnType::OrganizationName, *organisation);
+    if let Some(organisation) = organisation {
+        name.push(DnType::OrganizationName, organisation);
     }
     name.push(DnType::CommonName, common);
     name
 }
 
-fn issued_params(common: &str, organisations: &[&str]) -> CertificateParams {
+fn issued_params(common: &str, organisation: Option<&str>) -> CertificateParams {
     let mut params = CertificateParams::default();
     valid_for(&mut params, ISSUED_DAYS);
-    params.distinguished_name = name(common, organisations);
+    params.distinguished_name = name(common, organisation);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params
 }
 
-fn client_params(user: &str, groups: &[&str]) -> Result<CertificateParams, rcgen::Error> {
-    let mut params = issued_params(user, groups);
+fn client_params(user: &str, group: &str) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = issued_params(user, Some(group));
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     Ok(params)
 }
@@ -294,9 +294,9 @@ mod tests {
         assert_eq!(mode & 0o777, 0o600);
         let again = Authority::open(directory.path()).expect("read");
         assert_eq!((again.fingerprint(), again.fingerprint().len()), (first.fingerprint(), 64));
-        let admin = again.client("admin", &["system:masters", "team"]).expect("issued");
+        let admin = again.client("admin", "system:masters").expect("issued");
         let der = CertificateDer::from_pem_slice(admin.certificate.as_bytes()).expect("a certificate");
-        let expected = Peer { user: "admin".into(), groups: vec!["system:masters".into(), "team".into()] };
+        let expected = Peer { user: "admin".into(), groups: vec!["system:masters".into()] };
         assert_eq!(peer(&der), Some(expected));
         assert!(again.kubeconfig("https://127.0.0.1:6443", &admin).contains("server: https://127.0.0.1:6443\n"));
         again.server_config(&["localhost"], &["127.0.0.1".parse().expect("an address")]).expect("a configuration");
@@ -307,12 +307,13 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let authority = Authority::open(directory.path()).expect("made");
         let key = KeyPair::generate().expect("a key");
-        let request = issued_params("system:masters", &["system:masters"]).serialize_request(&key).expect("a request");
+        let request =
+            issued_params("system:masters", Some("system:masters")).serialize_request(&key).expect("a request");
         let pem = request.pem().expect("a request");
-        let signed = authority.sign_request(&pem, "system:node:n1", &["system:nodes"]).expect("signed");
+        let signed = authority.sign_request(&pem, "system:node:n1", "system:nodes").expect("signed");
         let der = CertificateDer::from_pem_slice(signed.as_bytes()).expect("a certificate");
         assert_eq!(peer(&der).map(|p| p.user), Some("system:node:n1".into()));
-        assert!(authority.sign_request("nonsense", "a", &[]).is_err());
+        assert!(authority.sign_request("nonsense", "a", "b").is_err());
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
     let (stop_api, stopped) = watch::channel(false);
     let server = serve_api(&service, &authority, listener, address, stopped)?;
     let kubeconfig = data_dir.path().join("kubeconfig");
-    let admin = authority.client("steersman-admin", &["system:masters"])?;
+    let admin = authority.client("steersman-admin", "system:masters")?;
     write_private(&kubeconfig, &authority.kubeconfig(&format!("https://{}", reachable(address)), &admin))?;
 
     let mut cluster = Cluster {
