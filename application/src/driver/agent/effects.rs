@@ -164,7 +164,7 @@ pub(super) async fn start(context: Context, start: Start) {
     context.tell(Told::normal("Created", name, format!("Created container: {name}")));
     context.tell(Told::normal("Started", name, format!("Started container {name}")));
     let hook = container.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
-    context.inbox.observed(Observation::Started { record, hook: hook.is_some() });
+    context.inbox.observed(Observation::Started { record, image: container.image.clone(), hook: hook.is_some() });
     let Some(hook) = hook else { return };
     let uid = &context.pod.metadata.uid;
     match run_hook((&**runtime, &*context.shared.clock), uid, container, hook, POST_START).await {

@@ -209,6 +209,15 @@ fn drive(
         ContainerPhase::Waiting { blocked } => is_due(blocked.as_ref(), now, until).then(start).flatten(),
         ContainerPhase::Starting => None,
         ContainerPhase::Running(r) => {
+            if r.image != container.image && role != Role::Init {
+                let later = r.stop_retry_at.filter(|at| now < *at);
+                later.into_iter().for_each(|at| until.add(at));
+                return (!r.stopping && later.is_none()).then(|| Step::Stop {
+                    container: container.name.clone(),
+                    attempt: run.attempt,
+                    deadline: now.after(grace(pod)),
+                });
+            }
             let probe = r.hook_done && r.ports == Progress::Todo && !tcp_ports(container).is_empty();
             probe.then(|| Step::ProbePorts { container: container.name.clone(), attempt: run.attempt })
         }

@@ -34,6 +34,7 @@ pub enum Observation {
     SourcesChanged,
     Started {
         record: ContainerRecord,
+        image: Str,
         /// Whether a postStart hook is still to end.
         hook: bool,
     },
@@ -126,7 +127,7 @@ impl PodRuntimeState {
             Observation::SandboxLost { message } => self.lose_sandbox(&message, now),
             Observation::Volumes(outcome) => self.volumes_prepared(outcome),
             Observation::SourcesChanged => self.sources_changed(now),
-            Observation::Started { record, hook } => self.started(&record, hook),
+            Observation::Started { record, image, hook } => self.started(pod, &record, (image, hook)),
             Observation::StartFailed { container, attempt, failure } => {
                 self.start_failed(&container, attempt, failure, now);
             }
@@ -140,7 +141,7 @@ impl PodRuntimeState {
                     r.ports = Progress::Done;
                 }
             }
-            Observation::Exited { record } => self.exited(&record),
+            Observation::Exited { record } => self.exited(pod, &record),
             Observation::Vanished { container, attempt } => self.vanished(&container, attempt, now),
             Observation::StopFailed { container, attempt } => {
                 if let Some(r) = self.running(&container, attempt) {
@@ -229,7 +230,7 @@ impl PodRuntimeState {
         }
     }
 
-    fn started(&mut self, record: &ContainerRecord, hook: bool) {
+    fn started(&mut self, pod: &Pod, record: &ContainerRecord, (image, hook): (Str, bool)) {
         let handler = self.handler();
         let Some(run) = self.containers.get_mut(&record.name).filter(|r| r.attempt == record.attempt) else { return };
         if run.phase != ContainerPhase::Starting {
@@ -238,6 +239,7 @@ impl PodRuntimeState {
         run.used = true;
         run.phase = ContainerPhase::Running(Running {
             id: container_id(handler, &record.id),
+            image,
             started_at: record.started_at,
             hook_done: !hook,
             ports: Progress::Todo,
@@ -245,7 +247,7 @@ impl PodRuntimeState {
             stop_retry_at: None,
         });
         if record.exit.is_some() {
-            self.exited(record);
+            self.exited(pod, record);
         }
     }
 
@@ -269,21 +271,30 @@ impl PodRuntimeState {
         }
     }
 
-    fn exited(&mut self, record: &ContainerRecord) {
+    fn exited(&mut self, pod: &Pod, record: &ContainerRecord) {
         let handler = self.handler();
-        let stopped = self.end.as_ref().is_some_and(|end| end.cause == EndCause::AgentStop);
+        let (ending, stopped) = (self.end.is_some(), self.end.as_ref().is_some_and(|e| e.cause == EndCause::AgentStop));
         let Some(exit) = &record.exit else { return };
         let Some(run) = self.containers.get_mut(&record.name).filter(|r| r.attempt == record.attempt) else { return };
-        if run.is_alive() {
-            let mut end = terminated(handler, record, exit);
-            if let ContainerPhase::Running(r) = &run.phase {
-                end.container_id = r.id.clone();
-                end.started_at = Some(r.started_at);
-            }
-            if stopped {
-                end.reason = INTERRUPTED.into();
-            }
-            run.end(end);
+        if !run.is_alive() {
+            return;
+        }
+        let mut end = terminated(handler, record, exit);
+        let mut renewed = false;
+        if let ContainerPhase::Running(r) = &run.phase {
+            end.container_id = r.id.clone();
+            end.started_at = Some(r.started_at);
+            let image = find_container(pod, &record.name).map(|(_, c)| &c.image);
+            renewed = r.stopping && !ending && image.is_some_and(|image| *image != r.image);
+        }
+        if stopped {
+            end.reason = INTERRUPTED.into();
+        }
+        run.end(end);
+        if renewed {
+            // Ended to start with its new image, which is no crash.
+            run.crashes = 0;
+            run.again();
         }
     }
 

@@ -6,7 +6,7 @@ use super::state::{
     all_containers, container_id, terminated, unknown_end,
 };
 use steersman_domain::ports::{ContainerRecord, SandboxRecord};
-use steersman_domain::{ContainerStateTerminated, ContainerStatus, Pod, Time};
+use steersman_domain::{Container, ContainerStateTerminated, ContainerStatus, Pod, Time};
 
 impl PodRuntimeState {
     /// The state of a pod as it was left.
@@ -23,7 +23,7 @@ impl PodRuntimeState {
             let status = status_of(pod, &container.name);
             let record = sandbox.and_then(|(h, s)| Some((h, s.containers.iter().find(|c| c.name == container.name)?)));
             let run = match (record, status) {
-                (Some((handler, record)), status) => adopt(handler, record, status),
+                (Some((handler, record)), status) => adopt((handler, record), container, status),
                 (None, Some(status)) => remember(pod, role, status, now),
                 (None, None) => ContainerRun::fresh(),
             };
@@ -45,7 +45,11 @@ fn crashes(attempt: u32) -> u32 {
     attempt.min(16)
 }
 
-fn adopt(handler: &str, record: &ContainerRecord, status: Option<&ContainerStatus>) -> ContainerRun {
+fn adopt(
+    (handler, record): (&str, &ContainerRecord),
+    container: &Container,
+    status: Option<&ContainerStatus>,
+) -> ContainerRun {
     let same = status.is_some_and(|s| u32::try_from(s.restart_count.0).ok() == Some(record.attempt));
     let last = status.and_then(|s| if same { s.last_state.terminated.clone() } else { s.state.terminated.clone() });
     // What was ready stays so: an agent that comes back must not take its pods out of service.
@@ -53,6 +57,7 @@ fn adopt(handler: &str, record: &ContainerRecord, status: Option<&ContainerStatu
     let phase = match &record.exit {
         None => ContainerPhase::Running(Running {
             id: container_id(handler, &record.id),
+            image: status.filter(|_| same).map_or_else(|| container.image.clone(), |s| s.image.0.clone()),
             started_at: record.started_at,
             hook_done: true,
             ports: if was_ready { Progress::Done } else { Progress::Todo },

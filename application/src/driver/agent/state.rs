@@ -99,6 +99,8 @@ pub enum Progress {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     pub id: Str,
+    /// The image it was started with; another one in the pod means that it must start anew.
+    pub image: Str,
     pub started_at: Time,
     /// The postStart hook has ended (or there is none).
     pub hook_done: bool,

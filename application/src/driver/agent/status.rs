@@ -143,6 +143,10 @@ fn container_status(
         Role::Init => init_succeeded(run),
         Role::Main | Role::Sidecar => is_ready(container, run),
     };
+    let image = match &run.phase {
+        ContainerPhase::Running(r) => &r.image,
+        ContainerPhase::Waiting { .. } | ContainerPhase::Starting | ContainerPhase::Exited(_) => &container.image,
+    };
     let started = matches!(&run.phase, ContainerPhase::Running(r) if r.hook_done);
     ContainerStatus {
         name: container.name.clone(),
@@ -150,7 +154,7 @@ fn container_status(
         last_state: last,
         ready: AlwaysBool(ready),
         restart_count: AlwaysI32(i32::try_from(run.restarts()).unwrap_or(i32::MAX)),
-        image: AlwaysStr(container.image.clone()),
+        image: AlwaysStr(image.clone()),
         image_id: AlwaysStr(Str::default()),
         container_id: id,
         started: Some(started),

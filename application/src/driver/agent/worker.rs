@@ -225,7 +225,11 @@ impl Worker {
                 let task = effects::probe_ports(self.context(), runtime, spec, attempt);
                 self.spawn(Effect::Ports(container), Box::pin(task));
             }
-            Step::Begin { .. } => {
+            Step::Begin { cause, .. } => {
+                if cause == EndCause::DeadlineExceeded && !self.pod.is_terminal() {
+                    let message = "Pod was active on the node longer than the specified deadline";
+                    self.shared.tell(&self.pod, Told::normal("DeadlineExceeded", "", message));
+                }
                 self.set_deadline();
                 // Not ready first, so that endpoints leave while connections drain.
                 self.publish().await;

@@ -56,7 +56,7 @@ impl Play {
 
     fn started(&mut self, name: &str, attempt: u32) -> Vec<String> {
         let record = record(name, attempt, self.now, None);
-        self.see(Observation::Started { record, hook: false })
+        self.see(Observation::Started { record, image: Str::default(), hook: false })
     }
 
     fn exited(&mut self, name: &str, attempt: u32, code: i32) -> Vec<String> {
@@ -313,6 +313,19 @@ fn a_lost_sandbox_is_removed_and_made_again() {
     assert_eq!(play.exited("i", 1, 0), ["start a 1"]);
 }
 
+#[test]
+fn another_image_ends_the_container_and_starts_it_anew_whatever_its_policy() {
+    let mut play = Play::new(r#"{"restartPolicy":"Never","containers":[{"name":"a"}]}"#);
+    play.framed();
+    play.started("a", 0);
+    let mut spec = (*play.pod.spec.containers[0]).clone();
+    spec.image = "new".into();
+    play.pod.spec.containers[0] = steersman_domain::Shared::new(spec);
+    assert_eq!(play.steps(), ["stop a 30"]);
+    assert_eq!(play.exited("a", 0, 143), ["start a 1"]);
+    assert_eq!(play.status().container_statuses[0].image.0, "new");
+}
+
 /// What may happen to a pod of two containers and a sidecar, in any order.
 fn happening() -> impl proptest::strategy::Strategy<Value = (u8, usize, u32, i32, u64)> {
     (0_u8..12, 0_usize..3, 0_u32..3, 0_i32..2, 0_u64..400)
@@ -324,7 +337,11 @@ impl Play {
         let observation = match what {
             0 => Observation::Sandbox(Ok(("process", Ipv4Addr::LOCALHOST))),
             1 => Observation::SandboxLost { message: "lost".into() },
-            2 | 3 => Observation::Started { record: record(&container, attempt, self.now, None), hook: false },
+            2 | 3 => Observation::Started {
+                record: record(&container, attempt, self.now, None),
+                image: Str::default(),
+                hook: false,
+            },
             4 | 5 => Observation::Exited { record: record(&container, attempt, self.now, Some(code)) },
             6 => Observation::PortsOpen { container, attempt },
             7 => Observation::Drained,
