@@ -1,3 +1,13 @@
-//! adapters/runtime
+//! Runtimes of Steersman pods, and the service proxy.
+//!
+//! `process` runs pods as operating-system processes, each pod under a small shim process of its own; `proxy` is the
+//! userspace data path of services. This is the only crate that may use `unsafe`, and it does so in `process::sys` alone.
 
+#[cfg(target_os = "linux")]
+pub mod process;
+#[cfg(not(target_os = "linux"))]
+#[path = "process/other.rs"]
+pub mod process;
 pub mod proxy;
+
+pub use process::{OpenError, ProcessConfig, ProcessRuntime, init, shim_main};
