@@ -57,7 +57,11 @@ mod tests {
             let flag = Arc::new(AtomicBool::new(false));
             let seen = Arc::clone(&flag);
             let handle = SpawnHandle::new(move || seen.store(true, Ordering::Relaxed));
-            if detach { handle.detach() } else { drop(handle) }
+            if detach {
+                handle.detach()
+            } else {
+                drop(handle)
+            }
             assert_eq!(flag.load(Ordering::Relaxed), aborted);
         }
     }
