@@ -5,6 +5,8 @@
 //! Kubernetes asks the API whether an owner is really absent, the snapshot suffices here: it is of one revision across all
 //! kinds, and a uid that was removed never comes back.
 
+#[cfg(test)]
+pub(in crate::reconcile) mod cluster;
 mod owners;
 mod pods;
 #[cfg(test)]
@@ -185,7 +187,9 @@ fn owner(world: &World, key: &Key, object: &Object, outcome: &mut Outcome) {
     let meta = object.meta();
     let dependents = || world.dependents(&meta.uid).filter_map(|k| world.object(k));
     // A reference counts only from where it can reach its owner.
-    let mine = |o: &&Object| o.meta().owner_references.iter().any(|r| r.uid == meta.uid && owner_key(o, r) == Some(key.clone()));
+    let mine = |o: &&Object| {
+        o.meta().owner_references.iter().any(|r| r.uid == meta.uid && owner_key(o, r) == Some(key.clone()))
+    };
     if meta.has_finalizer(ORPHAN) {
         let left: Vec<&Object> = dependents().filter(mine).collect();
         if left.is_empty() {

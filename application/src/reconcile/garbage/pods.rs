@@ -33,9 +33,9 @@ impl Garbage {
             return;
         }
         // One that is on its way out without grace has nothing but finalizers to wait for.
-        let doomed = world.pods_on(node).filter(|p| {
-            !p.metadata.is_deleting() || p.metadata.deletion_grace_period_seconds.unwrap_or(0) > 0
-        });
+        let doomed = world
+            .pods_on(node)
+            .filter(|p| !p.metadata.is_deleting() || p.metadata.deletion_grace_period_seconds.unwrap_or(0) > 0);
         outcome.writes.extend(doomed.map(remove));
         if !outcome.writes.is_empty() {
             outcome.why.push(format!("node {node} is gone for good: {} pods are removed", outcome.writes.len()));
