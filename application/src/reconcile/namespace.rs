@@ -161,3 +161,135 @@ fn conditions(content: &Content, now: Time) -> [Condition; 2] {
     };
     [remaining, finalizers]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reconcile::garbage::cluster::{Cluster, running_pod};
+    use steersman_domain::meta::condition;
+    use steersman_domain::{ConfigMap, Pod, Secret};
+
+    fn named<T: Resource>(name: &str) -> T {
+        let mut object = T::default();
+        (object.meta_mut().name, object.meta_mut().namespace) = (name.into(), "ns".into());
+        object
+    }
+
+    /// A namespace with a running pod, a secret, and a config map that is held by somebody.
+    fn cluster() -> Cluster {
+        let mut cluster = Cluster::new();
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = "ns".into();
+        namespace.spec.finalizers = vec![FINALIZER.into()];
+        namespace.status.phase = "Active".into();
+        cluster.put(namespace);
+        cluster.put(running_pod("ns", "p", "n1", "10.0.0.1"));
+        cluster.put(named::<Secret>("s"));
+        let mut held = named::<ConfigMap>("m");
+        held.metadata.finalizers = vec!["example.com/wait".into()];
+        cluster.put(held);
+        cluster.settle(&mut NamespaceReconciler);
+        cluster
+    }
+
+    fn key() -> Key {
+        Key::cluster(Kind::Namespace, "ns")
+    }
+
+    fn told(cluster: &Cluster, kind: &str) -> (Str, Str) {
+        let namespace = cluster.get::<Namespace>("", "ns");
+        let found = condition(&namespace.status.conditions, kind).expect("it is said");
+        (found.status.clone(), found.message.clone())
+    }
+
+    #[test]
+    fn an_active_namespace_has_an_account() {
+        let mut cluster = cluster();
+        let account = cluster.get::<ServiceAccount>("ns", ACCOUNT);
+        cluster.remove(&account.key());
+        assert_eq!(cluster.react(&mut NamespaceReconciler), 1);
+        assert!(cluster.find::<ServiceAccount>("ns", ACCOUNT).is_some());
+        cluster.edit::<Secret>("ns", "s", |s| s.kind = "Opaque".into());
+        assert_eq!(cluster.react(&mut NamespaceReconciler), 0);
+    }
+
+    #[test]
+    fn pods_go_first_and_with_their_grace_then_the_rest_then_the_namespace() {
+        let mut cluster = cluster();
+        cluster.write(Write::Delete(key(), DeleteOptions::default())).expect("it is there");
+        cluster.react(&mut NamespaceReconciler);
+        let pod = cluster.get::<Pod>("ns", "p");
+        assert_eq!(pod.metadata.deletion_grace_period_seconds, Some(30));
+        assert!(!cluster.get::<Secret>("ns", "s").metadata.is_deleting(), "a pod that is ending may need it");
+        let (status, message) = told(&cluster, "NamespaceContentRemaining");
+        assert_eq!(status, "True");
+        assert_eq!(
+            message,
+            "Some resources are remaining: configmaps. has 1 resource instances, pods. has 1 resource instances, \
+             secrets. has 1 resource instances, serviceaccounts. has 1 resource instances"
+        );
+
+        cluster.remove(&pod.key());
+        cluster.react(&mut NamespaceReconciler);
+        assert!(cluster.find::<Secret>("ns", "s").is_none());
+        let (status, message) = told(&cluster, "NamespaceFinalizersRemaining");
+        assert_eq!(status, "True");
+        assert_eq!(
+            message,
+            "Some content in the namespace has finalizers remaining: example.com/wait in 1 resource instances"
+        );
+
+        cluster.remove(&Key::new(Kind::ConfigMap, "ns", "m"));
+        cluster.react(&mut NamespaceReconciler);
+        assert!(cluster.find::<Namespace>("", "ns").is_none());
+    }
+
+    #[test]
+    fn what_others_hold_stays_and_says_so() {
+        let mut cluster = cluster();
+        cluster.edit::<Namespace>("", "ns", |n| n.spec.finalizers.push("example.com/mine".into()));
+        cluster.remove(&Key::new(Kind::Pod, "ns", "p"));
+        cluster.remove(&Key::new(Kind::ConfigMap, "ns", "m"));
+        cluster.write(Write::Delete(key(), DeleteOptions::default())).expect("it is there");
+        cluster.react(&mut NamespaceReconciler);
+        assert_eq!(cluster.get::<Namespace>("", "ns").spec.finalizers, ["example.com/mine"]);
+        assert_eq!(told(&cluster, "NamespaceContentRemaining").0, "False");
+        assert_eq!(told(&cluster, "NamespaceFinalizersRemaining").0, "False");
+    }
+
+    #[test]
+    fn a_pass_is_bounded_and_the_next_goes_on() {
+        let mut cluster = cluster();
+        cluster.remove(&Key::new(Kind::Pod, "ns", "p"));
+        cluster.remove(&Key::new(Kind::ConfigMap, "ns", "m"));
+        (0..1_100).for_each(|at| drop(cluster.put(named::<ConfigMap>(&format!("m{at}")))));
+        cluster.write(Write::Delete(key(), DeleteOptions::default())).expect("it is there");
+        let outcome = NamespaceReconciler.reconcile(&cluster.world, &key(), cluster.now);
+        assert_eq!(outcome.writes.len(), MOST_DELETES + 1);
+        cluster.react(&mut NamespaceReconciler);
+        assert!(cluster.find::<Namespace>("", "ns").is_none());
+    }
+
+    #[test]
+    fn crashes_stale_input_and_order_do_no_harm() {
+        let mut crashing = cluster();
+        crashing.write(Write::Delete(key(), DeleteOptions::default())).expect("it is there");
+        let outcome = NamespaceReconciler.reconcile(&crashing.world, &key(), crashing.now);
+        crashing.perform_twice(&outcome);
+        crashing.remove(&Key::new(Kind::Pod, "ns", "p"));
+        crashing.remove(&Key::new(Kind::ConfigMap, "ns", "m"));
+        crashing.settle_through_crashes(|| NamespaceReconciler);
+        assert!(crashing.find::<Namespace>("", "ns").is_none());
+
+        let build = |names: [&str; 3]| {
+            let mut cluster = Cluster::new();
+            names.iter().for_each(|name| drop(cluster.put(named::<Secret>(name))));
+            let mut namespace = Namespace::default();
+            namespace.metadata.name = "ns".into();
+            namespace.metadata.deletion_timestamp = Some(Time::from_secs(1));
+            cluster.put(namespace);
+            NamespaceReconciler.reconcile(&cluster.world, &key(), cluster.now)
+        };
+        assert_eq!(build(["a", "b", "c"]), build(["c", "a", "b"]));
+    }
+}
