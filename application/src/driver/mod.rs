@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod controllers;
+pub mod housekeeping;
 pub mod scheduler;
 pub mod spawner;
 pub mod world;
