@@ -97,10 +97,8 @@ fn service_of_slice(object: &Object) -> Option<Key> {
 
 /// The services that select the pod as it was or as it is, when something changed that endpoints show.
 fn pod_triggers(before: Option<&Arc<Pod>>, after: Option<&Arc<Pod>>, world: &World) -> Vec<Key> {
-    if let (Some(old), Some(new)) = (before, after) {
-        if members::looks_alike(old, new) {
-            return Vec::new();
-        }
+    if before.zip(after).is_some_and(|(old, new)| members::looks_alike(old, new)) {
+        return Vec::new();
     }
     let Some(pod) = after.or(before) else { return Vec::new() };
     let selects = |service: &Service| {

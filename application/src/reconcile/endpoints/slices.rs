@@ -61,7 +61,7 @@ pub(super) fn plan(world: &World, service: &Service, members: &[Member<'_>], out
     let mut holds = false;
     for (ports, draft) in drafts {
         match draft.old {
-            Some(old) if draft.endpoints.is_empty() && !(placeholder && !holds) => deletes.push(delete(old)),
+            Some(old) if draft.endpoints.is_empty() && (holds || !placeholder) => deletes.push(delete(old)),
             Some(old) => {
                 holds = true;
                 updates.extend(update(service, old, ports, draft.endpoints));

@@ -20,15 +20,16 @@ pub(super) fn plan(world: &World, node: &Arc<Node>, now: Time, outcome: &mut Out
             Some(at) if at <= now => {
                 let meta = &pod.metadata;
                 let options = DeleteOptions { uid: Some(meta.uid.clone()), ..DeleteOptions::default() };
-                outcome.writes.push(Write::Delete(pod.key(), options));
-                outcome.why.push(format!("{} does not tolerate the taints of node {}", pod.key(), node.metadata.name));
-                outcome.notes.push(Note {
+                let why = format!("{} does not tolerate the taints of node {}", pod.key(), node.metadata.name);
+                outcome.why.push(why);
+                let note = Note {
                     about: pod.key(),
                     uid: meta.uid.clone(),
                     is_warning: false,
                     reason: "TaintManagerEviction",
                     message: format!("Marking for deletion Pod {}/{}", meta.namespace, meta.name),
-                });
+                };
+                outcome.write_noting(Write::Delete(pod.key(), options), note);
             }
             Some(at) => outcome.look_again(at.since(now)),
         }

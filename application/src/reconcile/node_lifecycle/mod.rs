@@ -153,16 +153,19 @@ fn silent(world: &World, node: &Arc<Node>, now: Time, outcome: &mut Outcome) {
         changed |= set_condition(&mut told.status.conditions, unknown(&kind, old, now));
     }
     if changed {
+        let write = Write::Update(Node::into_object(Arc::new(told)), Part::Status);
         if status(node) == Some("True") {
-            outcome.notes.push(Note {
+            let note = Note {
                 about: node.key(),
                 uid: node.metadata.uid.clone(),
                 is_warning: false,
                 reason: "NodeNotReady",
                 message: format!("Node {name} status is now: NodeNotReady"),
-            });
+            };
+            outcome.write_noting(write, note);
+        } else {
+            outcome.writes.push(write);
         }
-        outcome.writes.push(Write::Update(Node::into_object(Arc::new(told)), Part::Status));
     }
     outcome.writes.extend(world.pods_on(name).filter(|p| p.is_ready()).map(|pod| not_ready(pod, now)));
 }

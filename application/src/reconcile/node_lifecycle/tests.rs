@@ -77,7 +77,7 @@ fn a_silent_node_becomes_unknown_at_the_end_of_its_grace() {
     assert_eq!((outcome.is_settled(), outcome.requeue_after), (true, Some(Duration::from_secs(1))));
     cluster.advance(1);
     let outcome = life.reconcile(&cluster.world, &key(), cluster.now);
-    assert_eq!(outcome.notes.iter().map(|n| n.reason).collect::<Vec<_>>(), ["NodeNotReady"]);
+    assert_eq!(outcome.notes_of_writes.iter().map(|(_, n)| n.reason).collect::<Vec<_>>(), ["NodeNotReady"]);
     cluster.settle(&mut life);
     let node = cluster.get::<Node>("", "n1");
     for condition in &node.status.conditions {
@@ -219,7 +219,7 @@ fn pods_leave_when_their_patience_ends() {
     assert_eq!((outcome.is_settled(), outcome.requeue_after), (true, Some(Duration::from_secs(1))));
     cluster.advance(1);
     let outcome = life.reconcile(&cluster.world, &key(), cluster.now);
-    let notes: Vec<_> = outcome.notes.iter().map(|n| (n.reason, n.message.as_str())).collect();
+    let notes: Vec<_> = outcome.notes_of_writes.iter().map(|(_, n)| (n.reason, n.message.as_str())).collect();
     assert_eq!(notes, [("TaintManagerEviction", "Marking for deletion Pod ns/long")]);
     cluster.settle(&mut life);
     assert_eq!(leaving(&cluster), ["long", "negative", "none", "other"]);
@@ -296,7 +296,7 @@ fn crashes_stale_input_and_order_do_no_harm() {
         set_condition(&mut tainted.status.conditions, Condition::new("Ready", false, "", "", START));
         cluster.put(tainted);
         let outcome = NodeLifecycle::default().reconcile(&cluster.world, &key(), cluster.now);
-        (outcome.notes, outcome.why, outcome.requeue_after)
+        (outcome.notes_of_writes, outcome.why, outcome.requeue_after)
     };
     assert_eq!(build(["a", "b"]), build(["b", "a"]));
 }
