@@ -4,6 +4,7 @@ use std::io::Write;
 
 fn main() -> std::process::ExitCode {
     steersman_runtime::init();
-    let _closed = writeln!(std::io::stderr(), "this program is started by a process runtime, as `steersman-shim __shim …`");
+    let _closed =
+        writeln!(std::io::stderr(), "this program is started by a process runtime, as `steersman-shim __shim …`");
     std::process::ExitCode::FAILURE
 }

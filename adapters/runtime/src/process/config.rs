@@ -27,8 +27,10 @@ pub struct ProcessConfig {
 impl ProcessConfig {
     /// A configuration with the usual limits: logs of 5 files of 10 MiB, control groups under `steersman`.
     pub fn new(data_dir: PathBuf, pod_subnet: Ipv4Addr, shim: Vec<OsString>) -> Self {
-        let path_prefix =
-            shim.first().and_then(|program| PathBuf::from(program).parent().map(PathBuf::from)).filter(|d| d.is_absolute());
+        let path_prefix = shim
+            .first()
+            .and_then(|program| PathBuf::from(program).parent().map(PathBuf::from))
+            .filter(|d| d.is_absolute());
         ProcessConfig {
             data_dir,
             pod_subnet,

@@ -89,7 +89,9 @@ pub(super) fn resolve(
     if !can_set_groups
         && let Some(missing) = asked.supplemental_groups.iter().find(|g| !have.groups.contains(g) && **g != have.gid)
     {
-        return refuse(format!("supplementalGroups {missing} needs CAP_SETGID: run steer as root, or leave the group out"));
+        return refuse(format!(
+            "supplementalGroups {missing} needs CAP_SETGID: run steer as root, or leave the group out"
+        ));
     }
     let capabilities = kept_capabilities(asked, have)?;
     let no_new_privs = !asked.allow_privilege_escalation && !asked.privileged;
@@ -188,8 +190,8 @@ mod tests {
         assert_eq!(got.groups, Some(vec![]));
         let net = CapabilitySet::NET_BIND_SERVICE.bits();
         let add = |names: &[&str], drop: &[&str]| Identity {
-            add_capabilities: names.iter().map(|n| Str::new(n)).collect(),
-            drop_capabilities: drop.iter().map(|n| Str::new(n)).collect(),
+            add_capabilities: names.iter().map(Str::new).collect(),
+            drop_capabilities: drop.iter().map(Str::new).collect(),
             ..Identity::default()
         };
         assert_eq!(check(add(&["NET_BIND_SERVICE"], &["ALL"]), root()).unwrap().capabilities, net);
@@ -207,7 +209,9 @@ mod tests {
         assert_eq!((got.user, got.group), (Some(65534), Some(65533)));
         assert_eq!(check(Identity { user: Some(7), ..Identity::default() }, root()).unwrap().group, Some(7));
         assert!(check(nobody, user()).unwrap_err().contains("CAP_SETUID"));
-        assert!(check(Identity { non_root: true, ..Identity::default() }, root()).unwrap_err().contains("runAsNonRoot"));
+        assert!(
+            check(Identity { non_root: true, ..Identity::default() }, root()).unwrap_err().contains("runAsNonRoot")
+        );
         assert!(check(Identity { non_root: true, ..Identity::default() }, user()).is_ok());
         assert!(check(Identity { user: Some(1000), group: Some(1000), ..Identity::default() }, user()).is_ok());
         assert!(check(Identity { group: Some(5), ..Identity::default() }, user()).unwrap_err().contains("CAP_SETGID"));

@@ -4,7 +4,7 @@
 //! DATA/next-address                      the last octet that was given out
 //! DATA/pods/UID/sandbox.json             what the pod is, and its address
 //! DATA/pods/UID/shim.json                which process the shim is
-//! DATA/pods/UID/shim.sock, shim.log
+//! DATA/pods/UID/shim.sock, shim.lock, shim.log
 //! DATA/pods/UID/containers/NAME/ATTEMPT/ container.json, exit.json, 0.log, 1.log …
 //! DATA/pods/UID/volumes/NAME/data        the volume as containers see it; `volume.json` beside it
 //! DATA/pods/UID/work/NAME                the working directory of a container that names none
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 pub(super) const SANDBOX: &str = "sandbox.json";
 pub(super) const SHIM: &str = "shim.json";
 pub(super) const SOCKET: &str = "shim.sock";
+pub(super) const LOCK: &str = "shim.lock";
 pub(super) const SHIM_LOG: &str = "shim.log";
 pub(super) const CONTAINERS: &str = "containers";
 pub(super) const CONTAINER: &str = "container.json";

@@ -67,7 +67,8 @@ impl ProcessStat {
     /// Reads them for a process that exists.
     pub(super) fn read(pid: u32) -> io::Result<Self> {
         let text = fs::read(format!("/proc/{pid}/stat"))?;
-        Self::parse(&text).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unexpected form of /proc/PID/stat"))
+        Self::parse(&text)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unexpected form of /proc/PID/stat"))
     }
 
     /// The name of the program may hold anything, so fields count from the last parenthesis.
@@ -156,7 +157,7 @@ pub(super) fn record_lost(pod: &Path, state: &mut ContainerState, message: &str)
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum VolumeFile {
     /// In the volume's own directory. `files`: written by the runtime, so nobody else needs to write there.
-    Own { files: bool, memory: bool },
+    Own { files: bool },
     /// Somewhere else on the host.
     Host { path: std::path::PathBuf },
 }

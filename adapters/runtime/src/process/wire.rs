@@ -28,20 +28,35 @@ pub(super) struct Frame<T> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Request {
     /// Begins every connection: from here on events come too. Answered by `Hello`.
-    Hello { version: u32 },
+    Hello {
+        version: u32,
+    },
     Start(Box<Launch>),
-    Stop { name: Str, grace_ms: u64 },
-    Exec { name: Str, command: Vec<String>, timeout_ms: u64 },
+    Stop {
+        name: Str,
+        grace_ms: u64,
+    },
+    Exec {
+        name: Str,
+        command: Vec<String>,
+        timeout_ms: u64,
+    },
     /// Ends every container and the shim itself.
     Shutdown,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) enum Reply {
-    Hello { version: u32, containers: Vec<ContainerState> },
+    Hello {
+        version: u32,
+        containers: Vec<ContainerState>,
+    },
     Started(ContainerState),
     Stopped(ExitRecord),
-    Executed { exit_code: i32, output: Vec<u8> },
+    Executed {
+        exit_code: i32,
+        output: Vec<u8>,
+    },
     Done,
     Failed(Failure),
     /// Event: a container ended.

@@ -11,7 +11,8 @@ async fn a_new_agent_takes_over_what_runs_and_learns_what_ended() {
         let pod = world.pod("kept").await;
         let pid = pod.start(&pod.spec("trap 'exit 5' TERM; echo up; while :; do sleep 0.02; done")).await.pid;
         pod.logged("up").await;
-        let other = ContainerSpec { name: "side".into(), ..pod.spec("while [ ! -e go ]; do sleep 0.01; done; exit 42") };
+        let other =
+            ContainerSpec { name: "side".into(), ..pod.spec("while [ ! -e go ]; do sleep 0.01; done; exit 42") };
         pod.start(&other).await;
         (pod.uid.clone(), pod.ip, pid.unwrap())
     };

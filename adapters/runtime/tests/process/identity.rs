@@ -55,7 +55,7 @@ async fn users_groups_and_capabilities_are_as_asked() {
     }
     let world = World::new().await;
     let pod = world.pod("user").await;
-    let script = "id -u; id -g; id -G; grep CapEff /proc/self/status | cut -f2; touch here && echo wrote";
+    let script = "id -u; id -g; id -G; grep CapEff /proc/self/status | cut -f2; touch here.$$ && echo wrote";
     let run = async |attempt: u32, identity: Identity| {
         pod.output(&ContainerSpec { identity, attempt, ..pod.spec(script) }).await.replace('\n', " ")
     };

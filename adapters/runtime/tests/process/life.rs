@@ -199,3 +199,41 @@ async fn a_uid_cannot_leave_the_data_directory() {
     let got = world.runtime().run_sandbox(&sandbox(&Uid("../../x".into()), "x")).await;
     assert!(matches!(got, Err(RuntimeError::Refused(_))), "{got:?}");
 }
+
+/// Prints how long the steps of a pod's life take; run with `--ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn figures() {
+    let world = World::new().await;
+    world.runtime().conditions().await;
+    let median = |mut times: Vec<Duration>| {
+        times.sort();
+        times[times.len() / 2]
+    };
+    let mut events = world.runtime().events().await;
+    let (mut frames, mut starts, mut ends, mut removals) = (vec![], vec![], vec![], vec![]);
+    for number in 0..40 {
+        let begun = Instant::now();
+        let pod = world.pod(&format!("figure-{number}")).await;
+        frames.push(begun.elapsed());
+        let begun = Instant::now();
+        let pid = pod.start(&pod.spec("exec sleep 60")).await.pid.unwrap();
+        starts.push(begun.elapsed());
+        let begun = Instant::now();
+        let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        event(&mut events, |_| true).await;
+        ends.push(begun.elapsed());
+        if number == 0 {
+            let shim = world.shim_pid(&pod.uid);
+            let status = std::fs::read_to_string(format!("/proc/{shim}/smaps_rollup")).unwrap();
+            let lines: Vec<_> = status.lines().filter(|l| l.starts_with("Rss") || l.starts_with("Private")).collect();
+            eprintln!("shim: {lines:?}");
+        }
+        let begun = Instant::now();
+        world.runtime().remove_sandbox(&pod.uid).await.unwrap();
+        removals.push(begun.elapsed());
+    }
+    eprintln!("pod {:?}, start {:?}, end told {:?}", median(frames), median(starts), median(ends));
+    eprintln!("removal {:?}", median(removals));
+}

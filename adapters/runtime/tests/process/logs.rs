@@ -40,7 +40,7 @@ async fn times_are_shown_and_asked_for() {
 
 #[tokio::test]
 async fn a_followed_log_ends_when_its_container_has_ended() {
-    let world = World::with(|config| config.log_max_bytes = 2048).await;
+    let world = World::with(|config| (config.log_max_bytes, config.log_max_files) = (2048, 20)).await;
     let pod = world.pod("follow").await;
     pod.start(&pod.spec("echo first; while [ ! -e go ]; do sleep 0.01; done; seq 1 300; echo last")).await;
     let query = LogQuery { pod: pod.uid.clone(), container: "app".into(), follow: true, ..LogQuery::default() };

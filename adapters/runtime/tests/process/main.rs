@@ -9,5 +9,6 @@ mod life;
 mod limits;
 mod logs;
 mod ports;
+mod unprivileged;
 mod volumes;
 mod world;

@@ -187,8 +187,8 @@ async fn open_ports_are_noticed_promptly() {
     let waiting = tokio::time::timeout(Duration::from_millis(300), world.runtime().ports_open(&pod.uid, &[port])).await;
     assert!(waiting.is_err(), "nothing listens yet");
     let mut spec = server(&pod, "AF_INET", "0.0.0.0", port, "0");
-    spec.command[2] = format!("import time; time.sleep(0.5)\nimport time as t\n{SERVER}")
-        .replace("s.listen()", "s.listen(); print('at', t.time_ns(), flush=True)");
+    spec.command[2] = format!("import time; time.sleep(0.5)\n{SERVER}")
+        .replace("s.listen()", "s.listen(); print('at', time.time_ns(), flush=True)");
     pod.start(&spec).await;
     tokio::time::timeout(PATIENCE, world.runtime().ports_open(&pod.uid, &[port])).await.unwrap().unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();

@@ -32,9 +32,9 @@ impl World {
         // Test runs at the same time take ranges apart from each other by their process id.
         let third = NEXT.fetch_add(1, Ordering::Relaxed);
         let second = 80 + u8::try_from(std::process::id() % 160).unwrap();
-        let shim = vec![env!("CARGO_BIN_EXE_steersman-shim").into(), "__shim".into()];
-        let mut config =
-            ProcessConfig::new(dir.path().join("node-0"), Ipv4Addr::new(127, second, third, 0), shim);
+        let program = std::env::var_os("STEERSMAN_TEST_SHIM").unwrap_or(env!("CARGO_BIN_EXE_steersman-shim").into());
+        let shim = vec![program, "__shim".into()];
+        let mut config = ProcessConfig::new(dir.path().join("node-0"), Ipv4Addr::new(127, second, third, 0), shim);
         config.cgroup_parent = format!("steersman-test-{}-{third}", std::process::id());
         change(&mut config);
         let runtime = ProcessRuntime::open(config.clone()).await.unwrap();

@@ -8,21 +8,29 @@ impl Inner {
     pub(super) async fn conditions(&self) -> Vec<Condition> {
         let rewriting = self.rewriting().await;
         vec![
-            condition("PortRewriting", rewriting.is_ok(), match rewriting {
-                Ok(()) => "binds to all addresses go to the pod's own address".to_owned(),
-                Err(why) => format!(
-                    "pods that bind the same port on all addresses collide: {why}. Programs should listen on $POD_IP:$PORT"
-                ),
-            }),
+            condition(
+                "PortRewriting",
+                rewriting.is_ok(),
+                match rewriting {
+                    Ok(()) => "binds to all addresses go to the pod's own address".to_owned(),
+                    Err(why) => format!(
+                        "pods that bind the same port on all addresses collide: {why}. Programs should listen on $POD_IP:$PORT"
+                    ),
+                },
+            ),
             self.limits_condition(),
-            condition("VolumeMounts", self.privileges.can_mount(), if self.privileges.can_mount() {
-                "volumes are mounted in a namespace of each container; the size of an emptyDir is enforced only in memory"
+            condition(
+                "VolumeMounts",
+                self.privileges.can_mount(),
+                if self.privileges.can_mount() {
+                    "volumes are mounted in a namespace of each container; the size of an emptyDir is enforced only in memory"
                     .to_owned()
-            } else {
-                "steer does not run as root: volumes appear only as links below a container's workingDir, emptyDir in \
+                } else {
+                    "steer does not run as root: volumes appear only as links below a container's workingDir, emptyDir in \
                  memory is a plain directory, and sizes of emptyDir are not enforced"
                     .to_owned()
-            }),
+                },
+            ),
         ]
     }
 

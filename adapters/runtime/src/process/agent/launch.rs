@@ -57,7 +57,14 @@ pub(super) fn prepare(
     for controller in missing_controllers(inner, spec) {
         tracing::warn!(pod = %pod.uid(), container = %spec.name, %controller, "a limit is not enforced on this node");
     }
-    let mut env = spec.env.clone();
+    let mut env: Vec<(String, String)> = Vec::with_capacity(spec.env.len() + 1);
+    for (name, value) in &spec.env {
+        // Of a name given twice the later value counts; programs themselves disagree on which they read.
+        match env.iter_mut().find(|(known, _)| known == name) {
+            Some(known) => known.1.clone_from(value),
+            None => env.push((name.clone(), value.clone())),
+        }
+    }
     if !env.iter().any(|(name, _)| name == "PATH") {
         env.push(("PATH".to_owned(), default_path(inner.config.path_prefix.as_deref())));
     }
@@ -135,8 +142,10 @@ fn link(
         ));
     }
     // Nobody but the runtime has a reason to write to a volume of files; any other must be kept from being written.
-    if mount.read_only && !matches!(kind, VolumeFile::Own { files: true, .. }) {
-        return refuse(format!("mountPath {shown}: readOnly needs steer to run as root: run it as root, or leave it out"));
+    if mount.read_only && !matches!(kind, VolumeFile::Own { files: true }) {
+        return refuse(format!(
+            "mountPath {shown}: readOnly needs steer to run as root: run it as root, or leave it out"
+        ));
     }
     volumes::link(&pod.dir, &source.join(&mount.sub_path), &mount.path)
 }

@@ -61,9 +61,9 @@ impl Link {
     pub(super) async fn request(&self, request: Request) -> Result<Reply, RuntimeError> {
         let lost = || RuntimeError::Unavailable("the connection to the pod's shim broke: try again".to_owned());
         let id = self.last_id.fetch_add(1, Ordering::Relaxed) + 1;
+        let frame = wire::encode(id, request).map_err(|e| RuntimeError::Refused(e.to_string()))?;
         let (answer, answered) = oneshot::channel();
         self.pending.lock().as_mut().ok_or_else(lost)?.insert(id, answer);
-        let frame = wire::encode(id, request).map_err(|e| RuntimeError::Refused(e.to_string()))?;
         self.send(frame).await.map_err(|_| lost())?;
         answered.await.map_err(|_| lost())
     }

@@ -22,6 +22,7 @@ pub(super) struct Show {
 /// What one step of reading gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
+    /// May be empty, when what was read is not to be shown.
     Text(Vec<u8>),
     /// All that is there has been read.
     CaughtUp,
@@ -88,9 +89,7 @@ impl LogReader {
                 }
             }
             self.take_entries(&mut shown);
-            if !shown.is_empty() {
-                return Ok(Step::Text(shown));
-            }
+            return Ok(Step::Text(shown));
         }
     }
 

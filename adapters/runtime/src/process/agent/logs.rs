@@ -65,6 +65,8 @@ impl LogStream for Log {
             let ended = self.watch.is_none() || self.dir.join(layout::EXIT).exists() || !self.dir.exists();
             // One step reads 64 KiB that are nearly always in memory, which is not worth another thread.
             match reader.step() {
+                // Much may be passed over without a word; others want to run meanwhile.
+                Ok(Step::Text(text)) if text.is_empty() => tokio::task::yield_now().await,
                 Ok(Step::Text(text)) => return Ok(Some(text.into())),
                 Ok(Step::Full) => self.reader = None,
                 Ok(Step::CaughtUp) if ended => self.reader = None,

@@ -60,24 +60,34 @@ async fn ask(ip: Ipv4Addr, port: u16, path: &str) -> std::io::Result<u16> {
     );
     stream.write_all(request.as_bytes()).await?;
     let mut head = Vec::new();
-    let bad = |why: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, why.to_owned());
     loop {
         if stream.read_buf(&mut head).await? == 0 {
             return Err(bad("the connection closed before an HTTP answer"));
         }
+        if let Some(status) = status(&mut head)? {
+            return Ok(status);
+        }
+        if head.len() > MAX_HEAD {
+            return Err(bad("the head of the answer is larger than 64 KiB"));
+        }
+    }
+}
+
+fn bad(why: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, why.to_owned())
+}
+
+/// The status of the first whole answer in the bytes; answers of the 100s only announce it, and are taken away.
+fn status(head: &mut Vec<u8>) -> std::io::Result<Option<u16>> {
+    loop {
         let mut headers = [httparse::EMPTY_HEADER; 128];
         let mut response = httparse::Response::new(&mut headers);
-        let done = response.parse(&head).map_err(|e| bad(&format!("no HTTP answer: {e}")))?.is_complete();
-        match response.code {
-            // Answers of the 100s announce the one that counts.
-            Some(code) if done && code >= 200 => return Ok(code),
-            Some(_) if done => {
-                let end = head.windows(4).position(|w| w == b"\r\n\r\n").map_or(head.len(), |at| at + 4);
-                head.drain(..end);
-            }
-            _ if head.len() > MAX_HEAD => return Err(bad("the head of the answer is larger than 64 KiB")),
-            _ => {}
+        let parsed = response.parse(head).map_err(|e| bad(&format!("no HTTP answer: {e}")))?;
+        let (httparse::Status::Complete(length), Some(code)) = (parsed, response.code) else { return Ok(None) };
+        if code >= 200 {
+            return Ok(Some(code));
         }
+        head.drain(..length);
     }
 }
 

@@ -5,7 +5,7 @@ use super::link::Link;
 use crate::process::cgroup;
 use crate::process::layout;
 use crate::process::record::{self, ContainerState, ProcessId, SandboxFile};
-use crate::process::wire::{Reply, Request};
+use crate::process::wire::{Reply, Request, VERSION};
 use parking_lot::Mutex;
 use std::io;
 use std::path::PathBuf;
@@ -103,7 +103,8 @@ impl Pod {
     }
 
     async fn connect(self: &Arc<Self>, inner: &Arc<Inner>) -> Result<Arc<Link>, RuntimeError> {
-        let unavailable = |e: io::Error| RuntimeError::Unavailable(format!("pod {}: its shim does not answer: {e}", self.uid()));
+        let unavailable =
+            |e: io::Error| RuntimeError::Unavailable(format!("pod {}: its shim does not answer: {e}", self.uid()));
         if !self.shim().is_some_and(|shim| shim.is_alive()) {
             return Err(RuntimeError::Unavailable(format!("pod {}: its shim does not run", self.uid())));
         }
@@ -123,8 +124,16 @@ impl Pod {
             }
         };
         let link = Link::connect(&self.dir, on_event, on_close).await.map_err(unavailable)?;
-        let hello = Request::Hello { version: crate::process::wire::VERSION };
+        let hello = Request::Hello { version: VERSION };
         match link.request(hello).await? {
+            Reply::Hello { version, .. } if version != VERSION => {
+                return Err(RuntimeError::Unavailable(format!(
+                    "pod {}: its shim speaks version {version} of the protocol, this agent {VERSION}: remove the pod, or \
+                     run the steer that started it",
+                    self.uid()
+                )));
+            }
+            Reply::Failed(failure) => return Err(failure.into()),
             Reply::Hello { containers, .. } => containers.into_iter().for_each(|state| self.learn(inner, state)),
             other => return Err(unexpected(&other)),
         }
@@ -156,7 +165,8 @@ impl Pod {
         let shim = self.shim();
         for mut state in known.into_iter().filter(|c| c.exit.is_none()) {
             // The shim may have written the record and ended before it told us.
-            if let Some(latest) = record::load_container(&self.dir, &state.name, state.attempt).filter(|c| c.exit.is_some())
+            if let Some(latest) =
+                record::load_container(&self.dir, &state.name, state.attempt).filter(|c| c.exit.is_some())
             {
                 self.learn(inner, latest);
                 continue;

@@ -122,7 +122,8 @@ impl Inner {
         let mut command = self.shim_command().map_err(RuntimeError::Unavailable)?;
         let program = self.config.shim[0].to_string_lossy().into_owned();
         let output = command.arg("run").arg(&pod.dir).output().await;
-        let output = output.map_err(|e| RuntimeError::Unavailable(format!("the shim {program} cannot be started: {e}")))?;
+        let output =
+            output.map_err(|e| RuntimeError::Unavailable(format!("the shim {program} cannot be started: {e}")))?;
         if !output.status.success() {
             let text = String::from_utf8_lossy(&output.stderr);
             return Err(RuntimeError::Unavailable(format!("the shim {program} did not start: {}", text.trim())));

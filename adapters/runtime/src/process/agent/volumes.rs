@@ -31,15 +31,17 @@ pub(super) fn prepare(inner: &Inner, pod: &Pod, name: &str, content: &VolumeCont
     fs::create_dir_all(&dir).map_err(|e| unavailable(&dir, &e))?;
     let file = match content {
         VolumeContent::Empty { limit_bytes, memory } => {
-            let memory = *memory && inner.privileges.can_mount();
-            empty(&data, *limit_bytes, memory)?;
-            VolumeFile::Own { files: false, memory }
+            let kind = Kind { mode: 0o777, limit_bytes: *limit_bytes, memory: *memory && inner.privileges.can_mount() };
+            make(&data, &kind)?;
+            VolumeFile::Own { files: false }
         }
-        VolumeContent::Files { files, .. } => {
+        VolumeContent::Files { files, secret } => {
             // The directory of the volume is 0700; the one within, which containers see, must let any user of theirs in.
-            make_dir(&data, 0o755)?;
+            // Secrets stay off the disk where that can be had.
+            let kind = Kind { mode: 0o755, limit_bytes: 0, memory: *secret && inner.privileges.can_mount() };
+            make(&data, &kind)?;
             write_files(&data, files)?;
-            VolumeFile::Own { files: true, memory: false }
+            VolumeFile::Own { files: true }
         }
         VolumeContent::Host { path, create } => {
             host(path, *create)?;
@@ -72,15 +74,23 @@ fn make_dir(path: &Path, mode: u32) -> Result<()> {
         .map_err(|e| unavailable(path, &e))
 }
 
-/// An empty directory in which every user may write, as in Kubernetes; kept as it is when it exists.
-fn empty(data: &Path, limit_bytes: i64, memory: bool) -> Result<()> {
-    if data.exists() && (!memory || is_mounted(data)) {
+/// What kind of directory a volume is.
+struct Kind {
+    mode: u32,
+    /// 0: none. Counts in memory only.
+    limit_bytes: i64,
+    memory: bool,
+}
+
+/// Makes the directory of a volume; one that exists is kept as it is.
+fn make(data: &Path, kind: &Kind) -> Result<()> {
+    if data.exists() && (!kind.memory || is_mounted(data)) {
         return Ok(());
     }
-    make_dir(data, 0o777)?;
-    if memory {
-        let size = if limit_bytes > 0 { format!(",size={limit_bytes}") } else { String::new() };
-        let options = std::ffi::CString::new(format!("mode=0777{size}")).unwrap_or_default();
+    make_dir(data, kind.mode)?;
+    if kind.memory {
+        let size = if kind.limit_bytes > 0 { format!(",size={}", kind.limit_bytes) } else { String::new() };
+        let options = std::ffi::CString::new(format!("mode={:o}{size}", kind.mode)).unwrap_or_default();
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
         rustix::mount::mount("steersman-volume", data, "tmpfs", flags, Some(options.as_c_str()))
             .map_err(|e| unavailable(data, &e.into()))?;

@@ -122,6 +122,10 @@ fn unified(tree: &Tree, parent: &str) -> Outcome {
                 continue;
             }
         };
+        if let Err(error) = may_join(tree, &root) {
+            reason = error;
+            continue;
+        }
         let mut problems = Vec::new();
         let mut controllers = Vec::new();
         for controller in Controller::ALL {
@@ -138,7 +142,17 @@ fn unified(tree: &Tree, parent: &str) -> Outcome {
             break;
         }
     }
-    best.ok_or_else(|| format!("control groups cannot be made ({reason}): run steer as root, or delegate a group to it"))
+    best.ok_or_else(|| {
+        format!("control groups cannot be made ({reason}): run steer as root, or delegate a group to it")
+    })
+}
+
+/// Whether processes of ours can be moved there: version 2 wants the nearest common group of both to be ours as well.
+fn may_join(tree: &Tree, root: &Path) -> Result<(), String> {
+    let own = tree.mount.join(tree.own.strip_prefix("/").unwrap_or(&tree.own));
+    let common = root.ancestors().find(|a| own.starts_with(a)).unwrap_or(&tree.mount);
+    let procs = common.join("cgroup.procs");
+    rustix::fs::access(&procs, rustix::fs::Access::WRITE_OK).map_err(|error| format!("{}: {error}", procs.display()))
 }
 
 /// Makes a controller of version 2 work in the children of `root`: every group above hands it down.
@@ -203,6 +217,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let parent = dir.path().join("steersman");
         fs::create_dir(&parent).unwrap();
+        fs::write(dir.path().join("cgroup.procs"), "").unwrap();
         for group in [dir.path(), &parent] {
             fs::write(group.join("cgroup.controllers"), "memory pids").unwrap();
             fs::write(group.join("cgroup.subtree_control"), "pids").unwrap();
@@ -210,7 +225,8 @@ mod tests {
         let tree = Tree { mount: dir.path().into(), unified: true, controllers: vec![], own: "/".into() };
         let (hierarchy, problems) = unified(&tree, "steersman").unwrap();
         assert_eq!(hierarchy.controllers, [Controller::Memory, Controller::Pids]);
-        assert_eq!(fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap(), "+memory");
+        // The kernel would add what is written; here the last writing is left.
+        assert_eq!(fs::read_to_string(parent.join("cgroup.subtree_control")).unwrap(), "+pids");
         assert_eq!(problems.len(), 1);
         assert!(problems[0].1.contains("cpu controller is not available"), "{problems:?}");
     }
@@ -229,5 +245,10 @@ mod tests {
         };
         let (hierarchy, _) = separate(&tree, "steersman").unwrap();
         assert_eq!(hierarchy.root, dir.path().join("user/steersman"));
+        let tree = Tree { unified: true, controllers: vec![], ..tree };
+        let error = unified(&tree, "steersman").unwrap_err();
+        assert!(error.contains("cgroup.procs"), "nobody may move a process there: {error}");
+        fs::write(dir.path().join("user/session/cgroup.procs"), "").unwrap();
+        assert_eq!(unified(&tree, "steersman").unwrap().0.root, dir.path().join("user/session/steersman"));
     }
 }

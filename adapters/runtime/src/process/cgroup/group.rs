@@ -49,7 +49,8 @@ impl Group {
     ) -> io::Result<()> {
         let of_pod = pod_group(hierarchy, pod);
         let dir = of_pod.join(name);
-        let named = |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let named =
+            |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
         fs::create_dir_all(&dir).map_err(|e| named(&dir, e))?;
         self.dirs.push((dir.clone(), hierarchy.unified));
         if hierarchy.unified {
@@ -119,7 +120,8 @@ impl Group {
 
     /// Removes the groups; true when none is left.
     pub(in crate::process) fn remove(&self) -> bool {
-        self.dirs.iter().map(|(dir, _)| remove_dir(dir)).fold(true, |all, one| all && one)
+        // Every one is tried, also after one that failed.
+        self.dirs.iter().filter(|(dir, _)| !remove_dir(dir)).count() == 0
     }
 }
 

@@ -61,8 +61,7 @@ impl Shim {
         command: Vec<String>,
         timeout: Duration,
     ) -> Result<(), Failure> {
-        let container =
-            self.containers.get(name).ok_or_else(|| Failure::NotFound(format!("container {name}")))?;
+        let container = self.containers.get(name).ok_or_else(|| Failure::NotFound(format!("container {name}")))?;
         let running = container
             .running
             .as_ref()

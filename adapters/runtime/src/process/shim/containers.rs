@@ -201,7 +201,8 @@ impl Shim {
             deadline: written.is_err().then(Instant::now),
             end: None,
         };
-        self.containers.insert(state.name.clone(), Container { state: state.clone(), running: Some(Box::new(running)) });
+        self.containers
+            .insert(state.name.clone(), Container { state: state.clone(), running: Some(Box::new(running)) });
         Ok(state)
     }
 
@@ -209,10 +210,9 @@ impl Shim {
     fn work_dir(&self, launch: &Launch) -> io::Result<PathBuf> {
         let dir = self.dir.join(layout::WORK).join(launch.name.as_str());
         fs::create_dir_all(&dir)?;
-        let (user, group) = (launch.credentials.user, launch.credentials.group);
-        if user.is_some() || group.is_some() {
-            std::os::unix::fs::chown(&dir, user, group)?;
-        }
+        // The user may change from one start to the next.
+        let user = launch.credentials.user.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+        std::os::unix::fs::chown(&dir, Some(user), launch.credentials.group)?;
         Ok(dir)
     }
 
@@ -225,7 +225,10 @@ impl Shim {
             return self.reply(waiter, Reply::Stopped(record));
         }
         let pid = container.state.pid;
-        container.bring_deadline(Instant::now() + grace);
+        // A grace beyond all reckoning is no deadline.
+        if let Some(deadline) = Instant::now().checked_add(grace) {
+            container.bring_deadline(deadline);
+        }
         let Some(running) = &mut container.running else { return };
         running.waiters.push(waiter);
         let first = running.waiters.len() == 1;

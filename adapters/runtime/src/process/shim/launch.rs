@@ -54,13 +54,9 @@ pub(super) struct Started {
 pub(super) fn start(program: &Program<'_>) -> Result<Started, Failure> {
     let command = Command::prepare(program)?;
     let unavailable = |what: &str, e: io::Error| Failure::Unavailable(format!("cannot start a process: {what}: {e}"));
-    let (ours, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(|e| unavailable("socket pair", e.into()))?;
+    let (ours, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|e| unavailable("socket pair", e.into()))?;
     let (out, out_child) = pipe().map_err(|e| unavailable("pipe", e))?;
     let (err, err_child) = pipe().map_err(|e| unavailable("pipe", e))?;
     match exec::fork().map_err(|e| unavailable("fork", e))? {
@@ -159,10 +155,12 @@ impl Command {
             .filter(|name| !name.is_empty())
             .ok_or_else(|| Failure::Refused("the container has no command: set `command`".to_owned()))?;
         let text = |bytes: &[u8]| {
-            CString::new(bytes).map_err(|_| Failure::Refused("a command or environment holds a NUL character".to_owned()))
+            CString::new(bytes)
+                .map_err(|_| Failure::Refused("a command or environment holds a NUL character".to_owned()))
         };
         let args = program.command.iter().map(|arg| text(arg.as_bytes())).collect::<Result<_, _>>()?;
-        let env = program.launch.env.iter().map(|(k, v)| text(format!("{k}={v}").as_bytes())).collect::<Result<_, _>>()?;
+        let env =
+            program.launch.env.iter().map(|(k, v)| text(format!("{k}={v}").as_bytes())).collect::<Result<_, _>>()?;
         let candidates = if name.contains('/') {
             vec![text(name.as_bytes())?]
         } else {
@@ -192,6 +190,8 @@ fn prepare_process(program: &Program<'_>, [out, err]: [OwnedFd; 2], report: &Own
     let parent = rustix::process::getppid();
     step("session", rustix::process::setsid())?;
     signals::reset();
+    // Before anything is made: mount points too must be open to the container's user.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let null = step("/dev/null", File::open("/dev/null"))?;
     step("standard input", rustix::stdio::dup2_stdin(&null))?;
     step("standard output", rustix::stdio::dup2_stdout(&out))?;
@@ -207,7 +207,6 @@ fn prepare_process(program: &Program<'_>, [out, err]: [OwnedFd; 2], report: &Own
         mounts::build(&launch.mounts, launch.read_only_root, &program.scratch)?;
     }
     limits()?;
-    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if launch.credentials.no_new_privs {
         step("no_new_privs", rustix::thread::set_no_new_privs(true))?;
     }
@@ -312,13 +311,15 @@ fn run(program: &Program<'_>, command: &Command) -> Failure {
         let error = exec::execve(candidate, &command.args, &command.env);
         match error.raw_os_error() {
             Some(libc::ENOENT) if Path::new(OsStr::from_bytes(candidate.as_bytes())).exists() => {
-                let message = format!("{name}: the interpreter it names (its first line, or its loader) does not exist");
+                let message =
+                    format!("{name}: the interpreter it names (its first line, or its loader) does not exist");
                 return Failure::CannotRun { message, exit_code: 127 };
             }
             Some(libc::ENOENT | libc::ENOTDIR) => {}
             Some(libc::EACCES | libc::EPERM) => denied = Some(candidate),
             Some(libc::ENOEXEC) => {
-                let message = format!("{name}: not a program for this machine, and no script with `#!` in its first line");
+                let message =
+                    format!("{name}: not a program for this machine, and no script with `#!` in its first line");
                 return Failure::CannotRun { message, exit_code: 126 };
             }
             Some(libc::E2BIG) => {

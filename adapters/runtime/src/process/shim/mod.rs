@@ -102,8 +102,12 @@ fn become_shim(dir: &Path) -> io::Result<server::Shim> {
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&log)?;
     rustix::stdio::dup2_stderr(&log)?;
-    let sandbox = record::read_json(Path::new(layout::SANDBOX))?
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, format!("{} has no {}", dir.display(), layout::SANDBOX)))?;
+    let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(layout::LOCK)?;
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| io::Error::other("another shim serves this pod already"))?;
+    let sandbox = record::read_json(Path::new(layout::SANDBOX))?.ok_or_else(|| {
+        io::Error::new(io::ErrorKind::NotFound, format!("{} has no {}", dir.display(), layout::SANDBOX))
+    })?;
     match fs::remove_file(layout::SOCKET) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -111,7 +115,7 @@ fn become_shim(dir: &Path) -> io::Result<server::Shim> {
     let listener = std::os::unix::net::UnixListener::bind(layout::SOCKET)?;
     fs::set_permissions(layout::SOCKET, fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
-    let shim = server::Shim::new(PathBuf::from(dir), sandbox, listener)?;
+    let shim = server::Shim::new(PathBuf::from(dir), sandbox, listener, lock.into())?;
     record::write_json(Path::new(layout::SHIM), &ProcessId::of(std::process::id())?, false)?;
     Ok(shim)
 }

@@ -7,11 +7,11 @@
 
 use crate::process::sys::exec;
 use crate::process::wire::{Failure, MountPoint};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags};
 use std::fmt::Display;
 use std::fs;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -26,8 +26,9 @@ pub(super) fn build(mounts: &[MountPoint], read_only_root: bool, scratch: &Path)
     at("mount propagation", rustix::mount::mount_change("/", slave))?;
     let mut ordered: Vec<&MountPoint> = mounts.iter().collect();
     ordered.sort_by_key(|m| m.target.components().count());
-    // Sources are opened first: a mount may hide the path of another one's source.
-    let sources = ordered.iter().map(|m| open_source(m)).collect::<Result<Vec<_>, _>>()?;
+    // Sources are taken first: a mount may hide the path of another one's source, and what is made read-only below must
+    // not make them so.
+    let sources = ordered.iter().map(|m| Source::open(m)).collect::<Result<Vec<_>, _>>()?;
     for (mount, source) in ordered.iter().zip(&sources) {
         if !normal(&mount.target) {
             return Err(Failure::Refused(format!(
@@ -37,7 +38,7 @@ pub(super) fn build(mounts: &[MountPoint], read_only_root: bool, scratch: &Path)
         }
         let nested = ordered.iter().any(|m| m.target != mount.target && mount.target.starts_with(&m.target));
         if !nested && !mount.target.exists() {
-            add_mount_point(&mount.target, is_dir(source)?, scratch)?;
+            add_mount_point(&mount.target, source.directory, scratch)?;
         }
     }
     if read_only_root {
@@ -60,13 +61,31 @@ fn normal(path: &Path) -> bool {
         && parts.all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// Opens what is mounted. A `subPath` is looked up without leaving the volume, whatever links it meets, and made when it
+/// What is mounted: a mount of its own that is in no place yet.
+struct Source {
+    tree: OwnedFd,
+    directory: bool,
+}
+
+impl Source {
+    fn open(mount: &MountPoint) -> Result<Self, Failure> {
+        let place = open_source(mount)?;
+        let stat = at("volume", rustix::fs::fstat(&place))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_EMPTY_PATH
+            | OpenTreeFlags::AT_RECURSIVE;
+        let tree = at(mount.source.display(), rustix::mount::open_tree(&place, "", flags))?;
+        Ok(Source { tree, directory: rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir() })
+    }
+}
+
+/// Finds what is mounted. A `subPath` is looked up without leaving the volume, whatever links it meets, and made when it
 /// does not exist.
 fn open_source(mount: &MountPoint) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = rustix::fs::open(&mount.source, flags, Mode::empty()).map_err(|error| {
-        Failure::Unavailable(format!("volume directory {}: {error}", mount.source.display()))
-    })?;
+    let root = rustix::fs::open(&mount.source, flags, Mode::empty())
+        .map_err(|error| Failure::Unavailable(format!("volume directory {}: {error}", mount.source.display())))?;
     if mount.sub_path.as_os_str().is_empty() {
         return Ok(root);
     }
@@ -102,25 +121,20 @@ fn make_below(root: &OwnedFd, sub: &Path) -> rustix::io::Result<()> {
     Ok(())
 }
 
-fn is_dir(fd: &OwnedFd) -> Result<bool, Failure> {
-    let stat = at("volume", rustix::fs::fstat(fd))?;
-    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir())
-}
-
-fn bind(mount: &MountPoint, source: &OwnedFd) -> Result<(), Failure> {
+fn bind(mount: &MountPoint, source: &Source) -> Result<(), Failure> {
     let target = &mount.target;
     if !target.exists() {
-        make_mount_point(target, is_dir(source)?)?;
+        make_mount_point(target, source.directory)?;
     }
-    if is_dir(source)? != target.is_dir() {
+    if source.directory != target.is_dir() {
         let (what, other) = if target.is_dir() { ("file", "directory") } else { ("directory", "file") };
         return Err(Failure::Refused(format!(
             "mountPath {}: the volume is a {what} there, but the host has a {other}",
             target.display()
         )));
     }
-    let from = format!("/proc/self/fd/{}", source.as_raw_fd());
-    at(target.display(), rustix::mount::mount_bind_recursive(&from, target))?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    at(target.display(), rustix::mount::move_mount(&source.tree, "", CWD, target, flags))?;
     if mount.read_only {
         remount_read_only(target)?;
     }
@@ -251,4 +265,3 @@ fn mounts() -> Vec<Mounted> {
         })
         .collect()
 }
-

@@ -36,6 +36,8 @@ pub(super) struct Shim {
     listener: UnixListener,
     children: OwnedFd,
     watch: OwnedFd,
+    /// Held as long as it lives, so that a pod has one shim.
+    _lock: OwnedFd,
     last_id: u64,
     connections: BTreeMap<u64, Connection>,
     /// The latest start of each container.
@@ -59,7 +61,7 @@ enum Source {
 }
 
 impl Shim {
-    pub(super) fn new(dir: PathBuf, sandbox: SandboxFile, listener: UnixListener) -> io::Result<Self> {
+    pub(super) fn new(dir: PathBuf, sandbox: SandboxFile, listener: UnixListener, lock: OwnedFd) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         inotify::add_watch(&watch, ".", inotify::WatchFlags::DELETE)?;
         let mut shim = Shim {
@@ -68,6 +70,7 @@ impl Shim {
             sandbox,
             listener,
             watch,
+            _lock: lock,
             last_id: 0,
             connections: BTreeMap::new(),
             containers: BTreeMap::new(),
@@ -245,6 +248,11 @@ impl Shim {
     fn request(&mut self, connection: u64, frame: Frame<Request>) {
         let waiter = Waiter { connection, request: frame.id };
         match frame.body {
+            Request::Hello { version } if version != wire::VERSION => {
+                let ours = wire::VERSION;
+                let message = format!("the pod's shim speaks version {ours} of its protocol, the agent {version}");
+                self.fail(waiter, Failure::Unavailable(message));
+            }
             Request::Hello { .. } => {
                 if let Some(connection) = self.connections.get_mut(&connection) {
                     connection.subscribed = true;

@@ -37,11 +37,15 @@ pub(in crate::process) fn drain(fd: &OwnedFd) {
 /// Every signal to its default action, and none blocked: what a program expects to start with.
 pub(in crate::process) fn reset() {
     let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-    // SAFETY: `sigemptyset` initialises the set before it is read; SIG_DFL is a constant handler. Signals that cannot be
-    // changed answer with an error, which is right to ignore.
+    // The kernel's `struct sigaction` of all zeros: the default action, no flags, no mask. It is at most this long.
+    let default = [0_u64; 16];
+    // SAFETY: `sigemptyset` initialises the set before it is read. The kernel is asked directly, because the C library
+    // keeps two signals to itself that a careless host may have left ignored; it reads the record and nothing more.
+    // Signals that cannot be changed answer with an error, which is right to ignore.
     unsafe {
-        for signal in 1..=64 {
-            libc::signal(signal, libc::SIG_DFL);
+        for signal in 1..=64_i32 {
+            let none = std::ptr::null_mut::<u64>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), none, 8_usize);
         }
         libc::sigemptyset(set.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, set.as_ptr(), std::ptr::null_mut());
