@@ -9,6 +9,8 @@ pub mod namespace;
 pub mod node_lifecycle;
 mod outcome;
 pub mod replica_set;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use outcome::{Note, Outcome};
 

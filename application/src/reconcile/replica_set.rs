@@ -13,7 +13,7 @@ use super::{Moment, Note, Outcome, Reconciler};
 use crate::client::{ApiError, DeleteOptions, Part, Write};
 use crate::driver::world::World;
 use names::Names;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use steersman_domain::ports::Change;
 use steersman_domain::selector::Selector;
@@ -70,10 +70,12 @@ impl Reconciler for ReplicaSets {
             Ok(_) => return explained("the selector is empty: it would claim every pod, so nothing is done"),
             Err(error) => return explained(&format!("the selector cannot be read: {error}")),
         };
-        let pods = claim(set, &selector, world, &mut outcome);
+        let mut pods = claim(set, &selector, world, &mut outcome);
         if !set.metadata.is_deleting() {
             let work = Work { set, key, world, pods: &pods };
-            work.manage(memory, &mut outcome);
+            let going = work.manage(memory, &mut outcome);
+            // The status never promises a pod that is about to go: a rollout would rely on it.
+            pods.retain(|pod| !going.contains(&pod.metadata.name));
         }
         status::report(set, &pods, memory.refusal.as_deref(), now.time, &mut outcome);
         outcome
@@ -168,7 +170,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn manage(&self, memory: &mut Memory, outcome: &mut Outcome) {
+    /// Creates or deletes; answers the names of the pods that go.
+    fn manage(&self, memory: &mut Memory, outcome: &mut Outcome) -> BTreeSet<Str> {
         let wanted = usize::try_from(self.set.replicas()).unwrap_or(0);
         let has = self.pods.len();
         memory.names.seen(self.world, &self.set.metadata.namespace);
@@ -178,8 +181,9 @@ impl Work<'_> {
         } else if has < wanted {
             self.create(wanted - has, memory, outcome);
         } else {
-            self.delete(has - wanted, outcome);
+            return self.delete(has - wanted, outcome);
         }
+        BTreeSet::new()
     }
 
     fn create(&self, missing: usize, memory: &mut Memory, outcome: &mut Outcome) {
@@ -197,14 +201,17 @@ impl Work<'_> {
         }
     }
 
-    fn delete(&self, surplus: usize, outcome: &mut Outcome) {
+    fn delete(&self, surplus: usize, outcome: &mut Outcome) -> BTreeSet<Str> {
+        let mut going = BTreeSet::new();
         let count = surplus.min(BURST);
         outcome.why.push(format!("{surplus} pods are too many: deletes {count}"));
         for pod in rank::to_delete(self.set, self.pods, self.world).into_iter().take(count) {
             let options = DeleteOptions { uid: Some(pod.metadata.uid.clone()), ..DeleteOptions::default() };
             let note = self.note("SuccessfulDelete", format!("Deleted pod: {}", pod.metadata.name));
             outcome.write_noting(Write::Delete(pod.key(), options), note);
+            going.insert(pod.metadata.name.clone());
         }
+        going
     }
 
     fn note(&self, reason: &'static str, message: String) -> Note {

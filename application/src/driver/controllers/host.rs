@@ -40,8 +40,9 @@ pub struct Pass {
     /// To be sent in this order as one group.
     pub writes: Vec<Write>,
     looks: Vec<Look>,
-    /// What the snapshot had seen.
-    seen: Revision,
+    /// The snapshot that the pass was decided on, and when.
+    world: World,
+    now: Moment,
 }
 
 impl Pass {
@@ -132,14 +133,12 @@ impl ControllerHost {
 
     /// Looks at keys that are ready, all on one snapshot. Each pass must be settled before the next.
     pub fn pass(&mut self, now: Moment) -> Pass {
-        let world = self.world.clone();
-        let mut pass = Pass { writes: Vec::new(), looks: Vec::new(), seen: world.revision() };
+        let mut pass = Pass { writes: Vec::new(), looks: Vec::new(), world: self.world.clone(), now };
         let count = self.controllers.len();
         let (mut at, mut idle) = (self.first, 0);
         while idle < count && pass.looks.len() < KEYS_PER_PASS && pass.writes.len() < WRITES_PER_PASS {
             let limit = KEYS_PER_TURN.min(KEYS_PER_PASS - pass.looks.len());
-            let taken = self.turn(at % count, limit, &world, now, &mut pass);
-            idle = if taken == 0 { idle + 1 } else { 0 };
+            idle = if self.turn(at % count, limit, &mut pass) == 0 { idle + 1 } else { 0 };
             at += 1;
         }
         self.first = at.checked_rem(count).unwrap_or(0);
@@ -147,17 +146,17 @@ impl ControllerHost {
     }
 
     /// One controller looks at up to `limit` keys; answers how many it took.
-    fn turn(&mut self, index: usize, limit: usize, world: &World, now: Moment, pass: &mut Pass) -> usize {
+    fn turn(&mut self, index: usize, limit: usize, pass: &mut Pass) -> usize {
         let controller = &mut self.controllers[index];
-        let keys = controller.queue.take(limit, world.revision(), now.monotonic);
+        let keys = controller.queue.take(limit, pass.world.revision(), pass.now.monotonic);
         let taken = keys.len();
         for key in keys {
             if pass.writes.len() >= WRITES_PER_PASS {
                 controller.queue.add(key);
                 continue;
             }
-            let outcome = controller.reconciler.reconcile(world, &key, now);
-            self.whys.note(&key, controller.reconciler.name(), outcome.why, now.time);
+            let outcome = controller.reconciler.reconcile(&pass.world, &key, pass.now);
+            self.whys.note(&key, controller.reconciler.name(), outcome.why, pass.now.time);
             let start = pass.writes.len();
             pass.writes.extend(outcome.writes);
             pass.looks.push(Look {
@@ -180,7 +179,7 @@ impl ControllerHost {
             let lost = || vec![Err(ApiError::Unavailable("the server gave no answer".into())); look.writes.len()];
             let answers = answers.get(look.writes.clone()).map_or_else(lost, <[_]>::to_vec);
             let writes = pass.writes.get(look.writes.clone()).unwrap_or_default();
-            self.settle_one(look, writes, &answers, (pass.seen, now), &mut events);
+            events.extend(self.settle_one(look, writes, &answers, (pass.world.revision(), now)));
         }
         events
     }
@@ -191,8 +190,7 @@ impl ControllerHost {
         writes: &[Write],
         answers: &[Result<Arc<Stored>, ApiError>],
         (seen, now): (Revision, Moment),
-        events: &mut Vec<Write>,
-    ) {
+    ) -> Vec<Write> {
         let Controller { reconciler, queue } = &mut self.controllers[look.controller];
         let name = reconciler.name();
         let newest = answers.iter().flatten().map(|s| s.revision).max().unwrap_or_default();
@@ -220,7 +218,7 @@ impl ControllerHost {
         if self.world.object(&look.key).is_none() {
             queue.forget(&look.key);
         }
-        events.extend(notes.into_iter().map(|note| self.events.record(name, note, now.time)));
+        notes.into_iter().map(|note| self.events.record(name, note, now.time)).collect()
     }
 
     /// Takes in the answers to the events that `settle` gave.

@@ -69,6 +69,11 @@ impl Rollout<'_> {
         if old.iter().all(|&at| !self.sets[at].is_active()) {
             return false;
         }
+        if let Some(set) = self.sets.iter().find(|set| !set.is_observed()) {
+            let why = format!("waits until {} has been seen by its controller as it is", set.now.metadata.name);
+            self.why(why);
+            return false;
+        }
         let least = self.deployment.replicas() - bounds::max_unavailable(&self.deployment);
         let new_unavailable = self.sets[new].replicas() - self.sets[new].available();
         let room = self.total().saturating_sub(least).saturating_sub(new_unavailable);

@@ -53,6 +53,11 @@ impl Set {
         self.now.status.available_replicas.min(self.replicas())
     }
 
+    /// Whether the status is of the present specification: after a scaling, its counts may be of pods that are gone.
+    pub(super) fn is_observed(&self) -> bool {
+        self.now.status.observed_generation >= self.now.metadata.generation
+    }
+
     pub(super) fn is_active(&self) -> bool {
         self.replicas() > 0
     }
