@@ -16,7 +16,6 @@ use members::Member;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use steersman_domain::ports::Change;
-use steersman_domain::selector::Selector;
 use steersman_domain::{EndpointSlice, Key, Kind, Map, Object, Pod, Resource, Service, Str};
 
 /// The label that names the service of a slice.
@@ -65,8 +64,7 @@ impl Reconciler for EndpointsReconciler {
         if service.spec.selector.is_empty() || service.metadata.is_deleting() {
             return Outcome::default();
         }
-        let selector = Selector::from_map(&service.spec.selector);
-        let pods = world.in_namespace::<Pod>(&key.namespace).filter(|p| selector.matches(&p.metadata.labels));
+        let pods = world.in_namespace::<Pod>(&key.namespace).filter(|p| selects(service, p));
         let members: Vec<Member<'_>> = pods.filter_map(|pod| Member::new(service, pod)).collect();
         let mut outcome = Outcome::default();
         slices::plan(world, service, &members, &mut outcome);
@@ -101,11 +99,14 @@ fn pod_triggers(before: Option<&Arc<Pod>>, after: Option<&Arc<Pod>>, world: &Wor
         return Vec::new();
     }
     let Some(pod) = after.or(before) else { return Vec::new() };
-    let selects = |service: &Service| {
-        let selector = Selector::from_map(&service.spec.selector);
-        !selector.is_empty() && [before, after].into_iter().flatten().any(|p| selector.matches(&p.metadata.labels))
-    };
-    world.in_namespace::<Service>(&pod.metadata.namespace).filter(|s| selects(s)).map(|s| s.key()).collect()
+    let either = |service: &Service| [before, after].into_iter().flatten().any(|p| selects(service, p));
+    world.in_namespace::<Service>(&pod.metadata.namespace).filter(|s| either(s)).map(|s| s.key()).collect()
+}
+
+/// Whether the pod stands behind the service. An empty selector selects nothing.
+fn selects(service: &Service, pod: &Pod) -> bool {
+    let (selector, labels) = (&service.spec.selector, &pod.metadata.labels);
+    !selector.is_empty() && selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 /// The labels of the service, less those that only slices carry, and the mark of headless services.

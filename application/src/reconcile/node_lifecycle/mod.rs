@@ -47,10 +47,15 @@ impl NodeLifecycle {
     }
 
     /// How long the node may still be silent; zero: it is unknown.
+    ///
+    /// Who looks long after the grace was over has not been watching (a machine that was put to sleep, a process that was
+    /// stopped): the silence may be its own, so it begins to count anew.
     fn left(&mut self, node: &Node, lease: Option<&Arc<Lease>>, now: Duration) -> Duration {
         let (uid, renew_time) = (&node.metadata.uid, lease.and_then(|l| l.spec.renew_time));
+        let late = self.grace + self.grace / 4;
+        let watched = |s: &&Seen| status(node) == Some("Unknown") || now.saturating_sub(s.at) <= late;
         let seen = self.seen.get(&node.metadata.name).filter(|s| s.uid == *uid && s.renew_time == renew_time);
-        let at = match seen {
+        let at = match seen.filter(watched) {
             Some(seen) => seen.at,
             None => {
                 let seen = Seen { uid: uid.clone(), renew_time, at: now };

@@ -116,6 +116,17 @@ fn after_a_start_every_node_has_a_full_grace() {
 }
 
 #[test]
+fn who_has_not_been_watching_blames_no_node() {
+    let (mut cluster, mut life) = cluster();
+    // The whole machine sleeps for an hour, the agent with it.
+    cluster.advance(3_600);
+    let outcome = life.reconcile(&cluster.world, &key(), cluster.now);
+    assert_eq!((outcome.is_settled(), outcome.requeue_after), (true, Some(NODE_GRACE)));
+    cluster.advance(40);
+    assert!(!life.reconcile(&cluster.world, &key(), cluster.now).is_settled(), "now the silence is the node's");
+}
+
+#[test]
 fn a_node_that_never_spoke_is_unknown_too() {
     let mut cluster = Cluster::new();
     let mut mute = node("n1");
