@@ -42,6 +42,16 @@ impl Privileges {
         self.permitted & capability.bits() == capability.bits()
     }
 
+    /// Whether it may look into processes of other users, as rewriting their binds needs.
+    pub(super) fn can_trace_others(&self) -> bool {
+        self.has(CapabilitySet::SYS_PTRACE)
+    }
+
+    /// Whether it can start containers as other users.
+    pub(super) fn can_set_user(&self) -> bool {
+        self.has(CapabilitySet::SETUID)
+    }
+
     /// Whether it may make mount namespaces and mounts.
     pub(super) fn can_mount(&self) -> bool {
         self.has(CapabilitySet::SYS_ADMIN)
@@ -73,7 +83,7 @@ pub(super) fn resolve(
     if asked.non_root && user == 0 {
         return refuse("runAsNonRoot is set, but the container would run as user 0: set runAsUser to another user");
     }
-    if user != have.uid && !have.has(CapabilitySet::SETUID) {
+    if user != have.uid && !have.can_set_user() {
         return refuse(format!(
             "runAsUser {user} needs CAP_SETUID, but steer runs as user {} without it: run steer as root, or leave runAsUser out",
             have.uid

@@ -216,3 +216,30 @@ async fn hooks_ask_the_pod_by_http() {
     let nobody = world.runtime().http_get(&pod.uid, 1, "/", PATIENCE).await;
     assert!(matches!(nobody, Err(RuntimeError::Unavailable(_))), "{nobody:?}");
 }
+
+/// Prints what a rewritten bind costs; run with `--ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn figures() {
+    let world = World::new().await;
+    let pod = world.pod("cost").await;
+    let script = r#"
+import socket, time
+def cost(address):
+    total = 0
+    for i in range(4000):
+        s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        t = time.perf_counter_ns(); s.bind((address, 30000 + i % 100)); total += time.perf_counter_ns() - t
+        s.close()
+    return total / 4000000
+print("wildcard", cost("0.0.0.0"), "µs; explicit", cost("127.0.0.9"), "µs")
+"#;
+    let path = std::env::var("PATH").unwrap();
+    let command = vec!["python3".into(), "-c".into(), script.into()];
+    eprintln!("{}", pod.output(&ContainerSpec { command, env: vec![("PATH".into(), path)], ..pod.spec("") }).await);
+    let spec =
+        ContainerSpec { name: "loud".into(), ..pod.spec("yes 0123456789012345678901234567890 | head -c 400000000") };
+    let begun = std::time::Instant::now();
+    pod.run(&spec).await;
+    eprintln!("log: {:.0} MB/s", 400.0 / begun.elapsed().as_secs_f64());
+}

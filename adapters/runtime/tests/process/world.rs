@@ -92,6 +92,10 @@ impl Drop for World {
             std::thread::yield_now();
         }
         remove_groups(&self.config.cgroup_parent);
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        for point in mounts.lines().filter_map(|l| l.split(' ').nth(1)).filter(|p| Path::new(p).starts_with(&pods)) {
+            let _gone = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
+        }
     }
 }
 

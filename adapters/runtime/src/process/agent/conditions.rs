@@ -6,18 +6,8 @@ use steersman_domain::Condition;
 impl Inner {
     /// One condition for each mechanism; `True` when all of it works.
     pub(super) async fn conditions(&self) -> Vec<Condition> {
-        let rewriting = self.rewriting().await;
         vec![
-            condition(
-                "PortRewriting",
-                rewriting.is_ok(),
-                match rewriting {
-                    Ok(()) => "binds to all addresses go to the pod's own address".to_owned(),
-                    Err(why) => format!(
-                        "pods that bind the same port on all addresses collide: {why}. Programs should listen on $POD_IP:$PORT"
-                    ),
-                },
-            ),
+            self.rewriting_condition().await,
             self.limits_condition(),
             condition(
                 "VolumeMounts",
@@ -32,6 +22,19 @@ impl Inner {
                 },
             ),
         ]
+    }
+
+    async fn rewriting_condition(&self) -> Condition {
+        let collide = "pods that bind the same port on all addresses collide";
+        let remedy = "Programs should listen on $POD_IP:$PORT";
+        match self.rewriting().await {
+            Err(why) => condition("PortRewriting", false, format!("{collide}: {why}. {remedy}")),
+            Ok(()) if self.privileges.can_set_user() && !self.privileges.can_trace_others() => {
+                let why = "steer lacks CAP_SYS_PTRACE";
+                condition("PortRewriting", false, format!("with runAsUser {collide}: {why}. {remedy}"))
+            }
+            Ok(()) => condition("PortRewriting", true, "binds to all addresses go to the pod's own address".to_owned()),
+        }
     }
 
     fn limits_condition(&self) -> Condition {

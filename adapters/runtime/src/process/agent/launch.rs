@@ -41,6 +41,8 @@ pub(super) fn prepare(
         return refuse(format!("container {}: {name:?} cannot be the name of an environment variable", spec.name));
     }
     let credentials = identity::resolve(&spec.identity, &inner.privileges, identity::primary_group)?;
+    // Without the privilege to look into another user's process its binds go as they are; the node's condition says so.
+    let rewrite_binds = rewrite_binds && (credentials.user.is_none() || inner.privileges.can_trace_others());
     if rewrite_binds && !credentials.no_new_privs && !inner.privileges.can_mount() {
         return refuse(format!(
             "container {}: allowPrivilegeEscalation needs steer to run as root (its binds could not be rewritten \

@@ -153,7 +153,13 @@ fn pod_group(hierarchy: &Hierarchy, pod: &str) -> PathBuf {
     hierarchy.root.join(format!("pod-{pod}"))
 }
 
+/// Removes a group and those that a privileged container may have made in it.
 fn remove_dir(dir: &Path) -> bool {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_dir(&entry.path());
+        }
+    }
     match fs::remove_dir(dir) {
         Ok(()) => true,
         Err(error) => error.kind() == io::ErrorKind::NotFound,
