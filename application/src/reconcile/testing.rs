@@ -257,6 +257,18 @@ impl TestCluster {
         panic!("never at rest: {:#?}", &self.log[self.log.len().saturating_sub(3)..]);
     }
 
+    /// The same world, taken in backwards.
+    pub(crate) fn reversed(&self) -> World {
+        let mut world = World::default();
+        for &kind in Kind::ALL.iter().rev() {
+            let objects: Vec<Object> = self.world.objects_in(kind, "d").cloned().collect();
+            for object in objects.into_iter().rev() {
+                world.put(&Stored::new(key_of(&object), object.meta().resource_version, object.clone()));
+            }
+        }
+        world
+    }
+
     /// What counts of the state in the end: times, uids and names of pods do not.
     pub(crate) fn digest(&self) -> Vec<String> {
         let mut lines = Vec::new();

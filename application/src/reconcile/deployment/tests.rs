@@ -321,6 +321,46 @@ fn stale_input_starts_no_second_set() {
     assert_eq!(cluster.all::<ReplicaSet>().len(), 1);
 }
 
+#[test]
+fn decides_the_same_whatever_the_order_of_input() {
+    let mut cluster = running(bounded(4, 1, 1));
+    let mut reconcilers = controllers();
+    for image in ["v2", BROKEN, "v3"] {
+        set_image(&mut cluster, image);
+        for _ in 0..3 {
+            let (world, reversed, now) = (cluster.world.clone(), cluster.reversed(), cluster.now());
+            let one = Deployments::default().reconcile(&world, &key(), now);
+            assert_eq!(one, Deployments::default().reconcile(&reversed, &key(), now));
+            for set in ReplicaSets::default().all(&world) {
+                let one = ReplicaSets::default().reconcile(&world, &set, now);
+                assert_eq!(one, ReplicaSets::default().reconcile(&reversed, &set, now));
+            }
+            cluster.round(&mut reconcilers);
+            cluster.agents();
+        }
+    }
+}
+
+/// Decisions on every earlier snapshot of a rollout, sent late, change nothing in the end and make no second set of a
+/// template.
+#[test]
+fn late_decisions_do_no_harm() {
+    let mut cluster = running(bounded(4, 1, 1));
+    let mut reconcilers = controllers();
+    set_image(&mut cluster, "v2");
+    let mut late = Vec::new();
+    for _ in 0..12 {
+        let outcome = Deployments::default().reconcile(&cluster.world, &key(), cluster.now());
+        late.extend(outcome.writes);
+        cluster.round(&mut reconcilers);
+        cluster.agents();
+    }
+    let before = cluster.world.revision();
+    assert!(late.len() > 5, "{late:?}");
+    assert!(late.iter().all(|write| cluster.write(write).is_err()), "each names the revision it was decided on");
+    assert_eq!(cluster.world.revision(), before);
+}
+
 /// One thing that happens in the random runs.
 #[derive(Clone, Debug)]
 enum Step {
