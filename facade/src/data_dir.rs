@@ -31,7 +31,7 @@ fn holder(pid: &Option<u32>) -> String {
 
 /// A data directory, held until it is dropped.
 #[derive(Debug)]
-pub struct DataDir {
+pub(crate) struct DataDir {
     path: PathBuf,
     _lock: File,
 }
@@ -41,7 +41,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When it cannot be made or written, or another process holds it.
-    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
         let io_error = |source| DataDirError::Io { path: path.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io_error)?;
         let path = path.canonicalize().map_err(io_error)?;
@@ -69,7 +69,7 @@ impl DataDir {
     }
 
     /// The directory.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
@@ -77,7 +77,7 @@ impl DataDir {
     ///
     /// # Errors
     /// When the directory cannot be written, or the host has no free block.
-    pub fn addresses(&self) -> Result<Addresses, DataDirError> {
+    pub(crate) fn addresses(&self) -> Result<Addresses, DataDirError> {
         let file = self.path.join("addresses");
         let before = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u16>().ok());
         let first = before.filter(|block| *block < CLUSTERS).unwrap_or(0);
@@ -102,25 +102,25 @@ fn hold(block: u16) -> Option<UnixListener> {
 /// A cluster's block of loopback addresses on this host, held until it is dropped: a /20 for services within
 /// 127.64.0.0/13, and 32 blocks of /24 for the pods of its nodes within 127.72.0.0/13.
 #[derive(Debug)]
-pub struct Addresses {
+pub(crate) struct Addresses {
     block: u16,
     _held: UnixListener,
 }
 
 impl Addresses {
     /// The number of the block on this host.
-    pub fn block(&self) -> u16 {
+    pub(crate) fn block(&self) -> u16 {
         self.block
     }
 
     /// The first address of the services' /20.
-    pub fn services(&self) -> Ipv4Addr {
+    pub(crate) fn services(&self) -> Ipv4Addr {
         let [high, low] = (self.block * 16).to_be_bytes();
         Ipv4Addr::new(127, 64 + high, low, 0)
     }
 
     /// The first address of the /24 of the pods on the node of this index; `None` past the last.
-    pub fn pods(&self, node: u16) -> Option<Ipv4Addr> {
+    pub(crate) fn pods(&self, node: u16) -> Option<Ipv4Addr> {
         let [high, low] = (self.block * LOCAL_NODES + node).to_be_bytes();
         (node < LOCAL_NODES).then(|| Ipv4Addr::new(127, 72 + high, low, 0))
     }

@@ -18,7 +18,7 @@ use steersman_application::driver::controllers::{self, ControllerHost, Whys};
 use steersman_application::driver::housekeeping;
 use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
 use steersman_application::reconcile::Reconciler;
-//TMP use steersman_application::reconcile::deployment::Deployments;
+use steersman_application::reconcile::deployment::Deployments;
 use steersman_application::reconcile::endpoints::EndpointsReconciler;
 use steersman_application::reconcile::garbage::Garbage;
 use steersman_application::reconcile::housekeeping::{Housekeeping, Retention};
@@ -188,7 +188,7 @@ fn serve_api(
 fn controllers(whys: Whys) -> ControllerHost {
     let reconcilers: Vec<Box<dyn Reconciler>> = vec![
         Box::new(NamespaceReconciler),
-        //TMP         Box::new(Deployments::default()),
+                Box::new(Deployments::default()),
         Box::new(ReplicaSets::default()),
         Box::new(EndpointsReconciler),
         Box::new(NodeLifecycle::new(NODE_GRACE)),
