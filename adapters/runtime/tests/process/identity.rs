@@ -49,13 +49,29 @@ async fn processes_start_clean() {
 }
 
 #[tokio::test]
+async fn what_the_host_leaves_open_is_closed() {
+    let world = World::new().await;
+    let path = world.dir.path().join("leak");
+    let file = std::fs::File::create(&path).unwrap();
+    rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+    let pod = world.pod("leak").await;
+    let shim = world.shim_pid(&pod.uid);
+    let open: Vec<_> = std::fs::read_dir(format!("/proc/{shim}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+        .collect();
+    assert!(open.len() > 3 && !open.contains(&path), "{open:?}");
+}
+
+#[tokio::test]
 async fn users_groups_and_capabilities_are_as_asked() {
     if !is_root() {
         return;
     }
     let world = World::new().await;
     let pod = world.pod("user").await;
-    let script = "id -u; id -g; id -G; grep CapEff /proc/self/status | cut -f2; touch here.$$ && echo wrote";
+    let script =
+        "id -u; id -g; id -G; grep CapEff /proc/self/status | cut -f2; touch here.$$ && echo wrote > /dev/stdout";
     let run = async |attempt: u32, identity: Identity| {
         pod.output(&ContainerSpec { identity, attempt, ..pod.spec(script) }).await.replace('\n', " ")
     };

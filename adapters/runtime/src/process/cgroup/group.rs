@@ -253,6 +253,29 @@ mod tests {
     }
 
     #[test]
+    fn members_are_killed_one_by_one_where_the_kernel_cannot_kill_a_group() {
+        let parent = format!("steersman-unit-{}", std::process::id());
+        let mut cgroups = super::super::detect(&parent).cgroups;
+        cgroups.hierarchies.retain(|h| !h.unified && h.controllers.contains(&Controller::Pids));
+        let Some(root) = cgroups.hierarchies.first().map(|h| h.root.clone()) else { return };
+        let limits = Limits { pids_limit: 9, ..Limits::default() };
+        let group = Group::create(&cgroups, "u", "app-0", &limits).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        for mut join in group.joins().unwrap() {
+            std::io::Write::write_all(&mut join, child.id().to_string().as_bytes()).unwrap();
+        }
+        assert!(group.tracks() && !group.is_empty());
+        assert_eq!(fs::read_to_string(root.join("pod-u/app-0/pids.max")).unwrap().trim(), "9");
+        group.kill();
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+        assert!(group.is_empty() && group.remove() && remove_groups(&cgroups, "u"));
+        for hierarchy in super::super::detect(&parent).cgroups.hierarchies {
+            fs::remove_dir(hierarchy.root).unwrap();
+        }
+    }
+
+    #[test]
     fn groups_are_made_only_where_they_have_something_to_do() {
         let dir = tempfile::tempdir().unwrap();
         let tree = |name: &str, unified, controllers| Hierarchy { root: dir.path().join(name), unified, controllers };

@@ -192,6 +192,12 @@ fn prepare_process(program: &Program<'_>, [out, err]: [OwnedFd; 2], report: &Own
     signals::reset();
     // Before anything is made: mount points too must be open to the container's user.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if let Some(user) = launch.credentials.user {
+        // Programs open `/dev/stdout` anew, which needs the right to the pipe itself.
+        for pipe in [&out, &err] {
+            step("owner of the output", rustix::fs::fchown(pipe, Some(rustix::process::Uid::from_raw(user)), None))?;
+        }
+    }
     let null = step("/dev/null", File::open("/dev/null"))?;
     step("standard input", rustix::stdio::dup2_stdin(&null))?;
     step("standard output", rustix::stdio::dup2_stdout(&out))?;

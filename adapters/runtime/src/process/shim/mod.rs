@@ -57,6 +57,7 @@ pub fn shim_main(args: Vec<OsString>) -> ExitCode {
 
 /// Forks the shim away and waits until it answers on its socket.
 fn detach(dir: &Path) -> io::Result<()> {
+    exec::close_from_3();
     let dir = fs::canonicalize(dir)?;
     let (ready, tell) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
     match exec::fork()? {

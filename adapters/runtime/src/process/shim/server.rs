@@ -78,7 +78,6 @@ impl Shim {
             binds: BTreeMap::new(),
             ending: None,
         };
-        shim.join_own_group();
         for mut state in record::load_containers(&shim.dir) {
             if state.exit.is_none() {
                 record::record_lost(&shim.dir, &mut state, "the shim that ran this container was lost")?;
@@ -106,6 +105,8 @@ impl Shim {
 
     /// Serves until the pod has ended.
     pub(super) fn run(&mut self) -> io::Result<()> {
+        // Only now, for the kernel may take its time, and whoever started the shim waits for it to be ready.
+        self.join_own_group();
         while !self.is_finished() {
             let ready = self.wait()?;
             for (source, flags) in ready {
