@@ -8,11 +8,12 @@ use crate::route::Address;
 use crate::service::Call;
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use serde_json::Value;
+use serde_json::{Value, json};
+use steersman_application::client::Client as _;
 use steersman_domain::Object;
 use steersman_kubernetes::check::ProblemKind;
 use steersman_kubernetes::{
-    Gvk, apply_defaults, carried_fields, check_fields, duplicate_fields, protobuf, yaml_documents,
+    FieldProblem, Gvk, apply_defaults, carried_fields, check_fields, duplicate_fields, protobuf, yaml_documents,
 };
 
 /// At most so many warnings go with an answer: headers have a limit.
@@ -91,17 +92,48 @@ impl Call<'_> {
         let (mut value, duplicates) = parse(media_type(self.headers), &bytes)?;
         name_kind(&mut value, gvk)?;
         self.judge(gvk, &value, duplicates)?;
-        for path in carried_fields(gvk, &value).iter().take(MOST_WARNINGS) {
-            self.warnings.push(format!("{path}: the field is kept but has no effect here"));
-        }
         Ok(value)
     }
 
+    /// Warns of fields without effect that the client newly says: what is stored already, be it that the server filled it
+    /// in, is not held against who sends it back. `stored` is asked for only when there is something to warn of.
+    pub(crate) async fn warn_of_carried(&mut self, address: &Address, sent: &Value) {
+        let carried = carried_fields(address.gvk(), sent);
+        if carried.is_empty() {
+            return;
+        }
+        let known = match address.key() {
+            // Whether the object is there is for the write to say.
+            Some(key) => match self.api().get(&key).await {
+                Ok(stored) => carried_fields(address.gvk(), &self.renderer(address).value(&stored)),
+                Err(_) => Vec::new(),
+            },
+            None => Vec::new(),
+        };
+        self.warn_of(carried.into_iter().filter(|path| !known.contains(path)));
+    }
+
+    /// Warns of fields without effect.
+    pub(crate) fn warn_of(&mut self, paths: impl Iterator<Item = String>) {
+        let words = paths.take(MOST_WARNINGS).map(|path| format!("{path} is stored but not acted on by Steersman"));
+        self.warnings.extend(words);
+    }
+
     /// Refuses or warns of what does not belong into an object of the kind.
-    pub(crate) fn judge(&mut self, gvk: Gvk<'static>, value: &Value, duplicates: Vec<String>) -> Result<(), Failure> {
+    fn judge(&mut self, gvk: Gvk<'static>, value: &Value, duplicates: Vec<String>) -> Result<(), Failure> {
+        self.judge_problems(gvk, check_fields(gvk, value), duplicates)
+    }
+
+    /// Refuses or warns of problems that were found.
+    pub(crate) fn judge_problems(
+        &mut self,
+        gvk: Gvk<'static>,
+        problems: Vec<FieldProblem>,
+        duplicates: Vec<String>,
+    ) -> Result<(), Failure> {
         let mut complaints: Vec<String> =
             duplicates.into_iter().map(|path| format!("duplicate field \"{path}\"")).collect();
-        for problem in check_fields(gvk, value) {
+        for problem in problems {
             match problem.kind {
                 ProblemKind::WrongType => {
                     return Err(Failure::bad_request(format!(
@@ -115,7 +147,16 @@ impl Call<'_> {
         match self.validation()? {
             _ if complaints.is_empty() => Ok(()),
             Validation::Strict => {
-                Err(Failure::bad_request(format!("strict decoding error: {}", complaints.join(", "))))
+                let mut failure = Failure::bad_request(format!(
+                    "{} in version \"{}\" cannot be handled as a {}: strict decoding error: {}",
+                    gvk.kind,
+                    gvk.version,
+                    gvk.kind,
+                    complaints.join(", ")
+                ));
+                let cause = |message: &String| json!({"reason": "FieldValueInvalid", "message": message});
+                failure.details = json!({"causes": complaints.iter().map(cause).collect::<Vec<_>>()});
+                Err(failure)
             }
             Validation::Warn => {
                 self.warnings.extend(complaints.into_iter().take(MOST_WARNINGS));

@@ -19,10 +19,11 @@ impl Call<'_> {
         Ok(self.deleted(address, &stored))
     }
 
-    /// The object while it is still there (and pods in any case), else that it is gone.
+    /// The object while it is still there (pods, and for who prefers it, in any case), else that it is gone.
     fn deleted(&self, address: &Address, stored: &Stored) -> Response<Body> {
         let meta = stored.object.meta();
-        if address.kind == Kind::Pod || meta.is_deleting() {
+        let asked = self.headers.get_all("prefer").iter().any(|v| v.as_bytes() == b"return=representation");
+        if address.kind == Kind::Pod || meta.is_deleting() || asked {
             return self.renderer(address).answer(StatusCode::OK, stored);
         }
         json_response(StatusCode::OK, &success(Some((&stored.key, meta.uid.as_str()))))

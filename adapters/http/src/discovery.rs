@@ -5,7 +5,7 @@ use crate::error::{Failure, bytes_response, json_response};
 use crate::negotiate::Form;
 use crate::route::Target;
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -56,7 +56,7 @@ pub(crate) fn answer(target: &Target, form: Option<Form>, headers: &HeaderMap) -
         (Target::Resources(group, version), _) => resources(group, version)?,
         (Target::Version, _) => version(),
         (Target::Paths, _) => json!({"paths": paths()}),
-        (Target::OpenApiV3(path), _) => return openapi_v3(path),
+        (Target::OpenApiV3(path), _) => return openapi_v3(path, headers),
         _ => return Err(Failure::no_such_path()),
     };
     Ok(json_response(StatusCode::OK, &value))
@@ -178,6 +178,26 @@ fn document(name: &str, build: impl FnOnce() -> Option<Vec<u8>>) -> Option<Bytes
     Some(bytes)
 }
 
+/// A document under its tag, or that the client's own copy still holds. A tag is the length and the FNV-1a of the bytes.
+fn tagged(headers: &HeaderMap, media_type: &'static str, bytes: Bytes) -> Response<Body> {
+    let mix = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let tag = format!("\"{:x}-{:x}\"", bytes.len(), bytes.iter().fold(0xcbf2_9ce4_8422_2325, mix));
+    let known = headers.get_all(header::IF_NONE_MATCH).iter().any(|v| v.as_bytes() == tag.as_bytes());
+    let mut response = if known {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        bytes_response(StatusCode::OK, media_type, bytes)
+    };
+    if let Ok(value) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, value);
+    }
+    // The same address gives several forms.
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
 fn openapi_v2(headers: &HeaderMap) -> Response<Body> {
     let protobuf = headers
         .get_all(header::ACCEPT)
@@ -186,16 +206,16 @@ fn openapi_v2(headers: &HeaderMap) -> Response<Body> {
     let (name, media_type) = if protobuf { ("v2.pb", openapi::V2_PROTOBUF) } else { ("v2", "application/json") };
     let bytes =
         document(name, || Some(if protobuf { openapi::v2_protobuf() } else { openapi::v2().to_string().into_bytes() }));
-    bytes_response(StatusCode::OK, media_type, bytes.unwrap_or_default())
+    tagged(headers, media_type, bytes.unwrap_or_default())
 }
 
-fn openapi_v3(path: &str) -> Result<Response<Body>, Failure> {
+fn openapi_v3(path: &str, headers: &HeaderMap) -> Result<Response<Body>, Failure> {
     let build = || match path {
         "" => Some(openapi::v3_index()),
         path => openapi::v3_document(path),
     };
     let bytes = document(&format!("v3/{path}"), || build().map(|v| v.to_string().into_bytes()));
-    Ok(bytes_response(StatusCode::OK, "application/json", bytes.ok_or_else(Failure::no_such_path)?))
+    Ok(tagged(headers, "application/json", bytes.ok_or_else(Failure::no_such_path)?))
 }
 
 #[cfg(test)]

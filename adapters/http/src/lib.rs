@@ -4,18 +4,21 @@
 
 mod access;
 mod body;
+pub mod client;
 mod continuation;
 mod decode;
 mod delete;
 mod discovery;
 mod error;
 mod events;
+mod join;
 mod log;
 mod negotiate;
 mod patch;
 pub mod pki;
 mod query;
 mod read;
+mod relay;
 mod render;
 mod route;
 pub mod serve;
@@ -26,4 +29,7 @@ mod write;
 
 pub use access::{TokenTable, User};
 pub use body::{Body, BoxError};
+pub use client::{ClientError, RemoteClient, RemoteConfig, join_cluster};
+pub use join::{InvalidToken, JoinToken, create_join_token};
+pub use relay::LogRelay;
 pub use service::{ApiService, ServiceConfig};

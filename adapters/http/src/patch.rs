@@ -11,7 +11,8 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 use steersman_application::client::{ApiError, Client as _};
 use steersman_kubernetes::{
-    Gvk, PatchError, PatchType, carried_fields, json_patch, merge_patch, strategic_merge, yaml_documents,
+    FieldProblem, Gvk, PatchError, PatchType, carried_fields, check_fields, duplicate_fields, json_patch, merge_patch,
+    strategic_merge, yaml_documents,
 };
 
 /// As often as Kubernetes' API server applies a patch anew.
@@ -39,8 +40,24 @@ pub(crate) fn apply(form: PatchType, gvk: Gvk<'_>, original: &Value, patch: &Val
 }
 
 impl Call<'_> {
+    /// Judges what a patch adds; what was stored before is not held against it.
+    fn judge_change(
+        &mut self,
+        gvk: Gvk<'static>,
+        original: &Value,
+        patched: &Value,
+        duplicates: Vec<String>,
+    ) -> Result<(), Failure> {
+        let known = check_fields(gvk, original);
+        let added: Vec<FieldProblem> = check_fields(gvk, patched).into_iter().filter(|p| !known.contains(p)).collect();
+        self.judge_problems(gvk, added, duplicates)?;
+        let known = carried_fields(gvk, original);
+        self.warn_of(carried_fields(gvk, patched).into_iter().filter(|path| !known.contains(path)));
+        Ok(())
+    }
+
     /// The form and the content of the patch in a request.
-    pub(crate) async fn patch_body(&self, body: Body) -> Result<(PatchType, Value), Failure> {
+    pub(crate) async fn patch_body(&self, body: Body) -> Result<(PatchType, Value, Vec<String>), Failure> {
         let form = PatchType::from_media_type(media_type(self.headers))?;
         let bytes = body.read().await?;
         // kubectl may send YAML where it says JSON; every JSON text is YAML too, but JSON is read faster.
@@ -54,19 +71,14 @@ impl Call<'_> {
                 }
             }
         };
-        Ok((form, patch))
+        Ok((form, patch, duplicate_fields(&bytes).unwrap_or_default()))
     }
 
     /// Patches an object or its status.
     pub(crate) async fn patch(mut self, address: &Address, body: Body) -> Result<Response<Body>, Failure> {
         let options = self.write_options()?;
         let key = address.key().ok_or_else(Failure::no_such_path)?;
-        let (form, patch) = self.patch_body(body).await?;
-        if form != PatchType::Json {
-            for path in carried_fields(address.gvk(), &patch) {
-                self.warnings.push(format!("{path}: the field is kept but has no effect here"));
-            }
-        }
+        let (form, patch, duplicates) = self.patch_body(body).await?;
         let render = self.renderer(address);
         for attempt in 1.. {
             let stored = self.api().get(&key).await?;
@@ -76,7 +88,7 @@ impl Call<'_> {
             let pinned = patched["metadata"]["resourceVersion"] != original["metadata"]["resourceVersion"]
                 || patch["metadata"].get("resourceVersion").is_some();
             if attempt == 1 {
-                self.judge(address.gvk(), &patched, Vec::new())?;
+                self.judge_change(address.gvk(), &original, &patched, duplicates.clone())?;
             }
             let object = self.object(address, patched)?;
             match self.api().update(object, part(address), &options).await {

@@ -177,11 +177,13 @@ impl Authority {
             .build()
             .map_err(|e| fail(e.to_string()))?;
         let key = PrivateKeyDer::try_from(key.serialize_der()).map_err(|e| fail(e.to_string()))?;
+        // The authority is shown too: a joining node knows it by its fingerprint alone.
+        let authority = CertificateDer::from_pem_slice(self.certificate.as_bytes()).map_err(|e| fail(e.to_string()))?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| fail(e.to_string()))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate.der().clone()], key)
+            .with_single_cert(vec![certificate.der().clone(), authority], key)
             .map_err(|e| fail(e.to_string()))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(config)

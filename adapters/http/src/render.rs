@@ -24,6 +24,8 @@ pub(crate) struct Renderer {
     new_events: bool,
     /// Seconds since 1970, for ages.
     pub(crate) now: i64,
+    /// A stream has named the columns of its table already.
+    columns_named: bool,
 }
 
 impl Call<'_> {
@@ -34,6 +36,7 @@ impl Call<'_> {
             gvk: address.gvk(),
             new_events: address.new_events(),
             now: self.api().now().secs(),
+            columns_named: false,
         }
     }
 }
@@ -60,6 +63,13 @@ impl Renderer {
         }
     }
 
+    /// One object of a stream: of all tables in it only the first names its columns.
+    pub(crate) fn next_object(&mut self, stored: &Stored) -> Bytes {
+        let bytes = self.object(stored);
+        self.columns_named = true;
+        bytes
+    }
+
     /// One object as an answer.
     pub(crate) fn answer(&self, code: StatusCode, stored: &Stored) -> Response<Body> {
         bytes_response(code, "application/json", self.object(stored))
@@ -67,6 +77,9 @@ impl Renderer {
 
     fn table(&self, values: &[Value], version: &str) -> Value {
         let mut table = table::table(self.gvk, values, self.now, self.include);
+        if self.columns_named {
+            table["columnDefinitions"] = Value::Null;
+        }
         if version != "v1" {
             let api_version = json!(format!("meta.k8s.io/{version}"));
             table["apiVersion"] = api_version.clone();

@@ -7,15 +7,21 @@ use crate::error::{Failure, bytes_response, json_response};
 use crate::negotiate::{self, Form};
 use crate::pki::{Authority, Peer};
 use crate::query::Query;
+use crate::relay::LogRelay;
 use crate::route::{Address, Target, route};
 use crate::serve::Handler;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steersman_application::usecase::Api;
 use tokio::sync::watch;
+
+/// As many warnings as go with an answer, and how many characters each may have: clients refuse heads beyond 16 to 64 kB.
+const MOST_WARNINGS: usize = 20;
+const LONGEST_WARNING: usize = 256;
 
 /// What an installation decides about its service.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +30,8 @@ pub struct ServiceConfig {
     pub tokens: TokenTable,
     /// Signs the certificates of joining nodes; without one, joining is refused.
     pub authority: Option<Arc<Authority>>,
+    /// Where remote agents deliver logs; without one, only in-process agents have logs.
+    pub relay: Option<Arc<LogRelay>>,
 }
 
 /// The Kubernetes API over one [`Api`]. Clones share everything.
@@ -83,7 +91,8 @@ impl ApiService {
             Ok(response) => response,
             Err(failure) => failure.response(),
         };
-        for warning in &warnings {
+        let mut told = BTreeSet::new();
+        for warning in warnings.iter().filter(|w| told.insert(w.as_str())).take(MOST_WARNINGS) {
             if let Some(value) = warning_header(warning) {
                 response.headers_mut().append(header::WARNING, value);
             }
@@ -98,6 +107,9 @@ impl ApiService {
         let target = route(parts.uri.path());
         if target == Some(Target::Health) {
             return only_get(parts).map(|()| self.health(parts.uri.path()));
+        }
+        if target == Some(Target::Join) {
+            return self.join(parts, body).await;
         }
         let user = match parts.extensions.get::<User>() {
             Some(user) => user.clone(),
@@ -122,6 +134,7 @@ impl ApiService {
                 call.resource(&address, body).await
             }
             Some(Target::Bindings(namespace)) => call.bindings(&namespace, body).await,
+            Some(Target::Relay { node, id }) => call.relay(&node, id.as_deref(), body).await,
             Some(other) => {
                 only_get(parts)?;
                 discovery::answer(&other, form, &parts.headers)
@@ -145,7 +158,7 @@ fn only_get(parts: &Parts) -> Result<(), Failure> {
 fn warning_header(text: &str) -> Option<HeaderValue> {
     let mut quoted = String::with_capacity(text.len() + 8);
     quoted.push_str("299 - \"");
-    for c in text.chars() {
+    for c in text.chars().take(LONGEST_WARNING) {
         match c {
             '"' | '\\' => quoted.extend(['\\', c]),
             c if c.is_control() => {}
@@ -203,12 +216,12 @@ impl Call<'_> {
             ("explain", &Method::GET) if address.wire.plural == "pods" => self.explain(address).await,
             (sub @ ("exec" | "attach" | "portforward"), _) if address.wire.plural == "pods" => {
                 Err(Failure::not_supported(format!(
-                    "pods/{sub} is not available: this server does not open streams into pods yet; use `kubectl logs` to \
+                    "pods/{sub} is not supported: this server does not open streams into pods yet; use `kubectl logs` to \
                      see what a container writes"
                 )))
             }
             (sub, _) if sub == "proxy" || sub.starts_with("proxy/") => Err(Failure::not_supported(
-                "the API server does not proxy to workloads: connect to the service's cluster address instead",
+                "proxying to workloads is not supported: connect to the service's cluster address instead",
             )),
             _ if offered => Err(Failure::method_not_allowed()),
             _ => Err(Failure::no_such_path()),

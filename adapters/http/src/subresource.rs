@@ -33,7 +33,7 @@ impl Call<'_> {
             Method::GET | Method::HEAD => return Ok(self.json(StatusCode::OK, &scale_of(&stored))),
             Method::PUT => Wish::Whole(self.body_value(SCALE, body).await?),
             Method::PATCH => {
-                let (form, patch) = self.patch_body(body).await?;
+                let (form, patch, _) = self.patch_body(body).await?;
                 Wish::Patch(form, patch)
             }
             _ => return Err(Failure::method_not_allowed()),

@@ -157,7 +157,7 @@ impl Watcher {
         let mut piece = BytesMut::new();
         while piece.len() < PIECE_BYTES {
             let Some(stored) = self.initial.next() else { break };
-            push(&mut piece, "ADDED", &self.render.object(&stored));
+            push(&mut piece, "ADDED", &self.render.next_object(&stored));
         }
         (!piece.is_empty()).then(|| piece.freeze())
     }
@@ -168,9 +168,9 @@ impl Watcher {
         for change in changes {
             self.sent = change.revision();
             match change {
-                Change::Put { before: None, after } => push(&mut piece, "ADDED", &self.render.object(after)),
-                Change::Put { before: Some(_), after } => push(&mut piece, "MODIFIED", &self.render.object(after)),
-                Change::Delete { last, .. } => push(&mut piece, "DELETED", &self.render.object(last)),
+                Change::Put { before: None, after } => push(&mut piece, "ADDED", &self.render.next_object(after)),
+                Change::Put { before: Some(_), after } => push(&mut piece, "MODIFIED", &self.render.next_object(after)),
+                Change::Delete { last, .. } => push(&mut piece, "DELETED", &self.render.next_object(last)),
             }
         }
         piece.freeze()

@@ -24,6 +24,7 @@ impl Call<'_> {
             return Err(Failure::method_not_allowed());
         }
         let value = self.body_value(address.gvk(), body).await?;
+        self.warn_of_carried(address, &value).await;
         let object = self.object(address, value)?;
         let key =
             Key { kind: address.kind, namespace: object.meta().namespace.clone(), name: object.meta().name.clone() };
@@ -37,6 +38,7 @@ impl Call<'_> {
         let options = self.write_options()?;
         let part = part(address);
         let value = self.body_value(address.gvk(), body).await?;
+        self.warn_of_carried(address, &value).await;
         let object = self.object(address, value)?;
         let stored = self.api().update(object, part, &options).await?;
         Ok(self.renderer(address).answer(StatusCode::OK, &stored))

@@ -4,6 +4,7 @@
 mod deletion;
 mod discovery;
 mod objects;
+mod remote;
 mod requests;
 mod rooms;
 mod services;

@@ -16,13 +16,14 @@ use steersman_domain::ports::{
 };
 use steersman_domain::testing::{ManualClock, SeededEntropy};
 use steersman_domain::{Key, Kind, Object, Resource, Revision, Stored, Time};
-use steersman_http::{ApiService, Body, ServiceConfig, TokenTable, User};
+use steersman_http::pki::Authority;
+use steersman_http::{ApiService, Body, LogRelay, ServiceConfig, TokenTable, User};
 use steersman_store::MemoryStore;
 
 /// Counts the groups that are sent to the store.
-pub struct Counted {
+pub(crate) struct Counted {
     inner: MemoryStore,
-    pub commits: AtomicUsize,
+    pub(crate) commits: AtomicUsize,
 }
 
 #[async_trait::async_trait]
@@ -57,35 +58,39 @@ impl Store for Counted {
     }
 }
 
-pub struct World {
-    pub store: Arc<Counted>,
-    pub clock: Arc<ManualClock>,
-    pub logs: Arc<LogRegistry>,
-    pub api: Arc<Api>,
-    pub service: ApiService,
+pub(crate) struct World {
+    pub(crate) store: Arc<Counted>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) api: Arc<Api>,
+    pub(crate) service: ApiService,
 }
 
 /// An answer of the service.
 #[derive(Debug)]
-pub struct Answer {
-    pub code: StatusCode,
-    pub headers: HeaderMap,
-    pub bytes: Bytes,
+pub(crate) struct Answer {
+    pub(crate) code: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) bytes: Bytes,
 }
 
 impl Answer {
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|e| panic!("{e}: {:?}", self.bytes))
     }
 
-    pub fn warnings(&self) -> Vec<&str> {
+    pub(crate) fn warnings(&self) -> Vec<&str> {
         self.headers.get_all("warning").iter().filter_map(|v| v.to_str().ok()).collect()
     }
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::with(None).await
+    }
+
+    /// A world whose service signs the certificates of nodes.
+    pub(crate) async fn with(authority: Option<Arc<Authority>>) -> Self {
         let store = Arc::new(Counted { inner: MemoryStore::new(), commits: AtomicUsize::new(0) });
         let (clock, logs) = (Arc::new(ManualClock::default()), Arc::new(LogRegistry::default()));
         let ports = ApiPorts {
@@ -101,25 +106,26 @@ impl World {
             ("admin-token".to_owned(), User::master("admin")),
             ("eve-token".to_owned(), User::new("eve", &[])),
         ]);
-        let service = ApiService::new(api.clone(), ServiceConfig { tokens, ..ServiceConfig::default() });
-        World { store, clock, logs, api, service }
+        let relay = Some(Arc::new(LogRelay::new(logs.clone())));
+        let service = ApiService::new(api.clone(), ServiceConfig { tokens, authority, relay });
+        World { store, clock, api, service }
     }
 
-    pub async fn write(&self, writes: Vec<Write>) -> Vec<Result<Arc<Stored>, ApiError>> {
+    pub(crate) async fn write(&self, writes: Vec<Write>) -> Vec<Result<Arc<Stored>, ApiError>> {
         self.api.write(writes, &WriteOptions::default()).await
     }
 
-    pub async fn try_create(&self, kind: Kind, value: Value) -> Result<Arc<Stored>, ApiError> {
+    pub(crate) async fn try_create(&self, kind: Kind, value: Value) -> Result<Arc<Stored>, ApiError> {
         self.api.create(object(kind, value), &WriteOptions::default()).await
     }
 
     #[track_caller]
-    pub fn create(&self, kind: Kind, value: Value) -> impl Future<Output = Arc<Stored>> {
+    pub(crate) fn create(&self, kind: Kind, value: Value) -> impl Future<Output = Arc<Stored>> {
         let text = value.to_string();
         async move { self.try_create(kind, value).await.unwrap_or_else(|e| panic!("{text}: {e}")) }
     }
 
-    pub async fn update<T: Resource>(
+    pub(crate) async fn update<T: Resource>(
         &self,
         key: &Key,
         part: Part,
@@ -131,31 +137,31 @@ impl World {
         self.api.update(T::into_object(Arc::new(typed)), part, &WriteOptions::default()).await
     }
 
-    pub async fn delete(&self, key: &Key) -> Result<Arc<Stored>, ApiError> {
+    pub(crate) async fn delete(&self, key: &Key) -> Result<Arc<Stored>, ApiError> {
         self.api.delete(key, &DeleteOptions::default()).await
     }
 
-    pub async fn typed<T: Resource>(&self, key: &Key) -> Option<Arc<T>> {
+    pub(crate) async fn typed<T: Resource>(&self, key: &Key) -> Option<Arc<T>> {
         self.api.get(key).await.ok().and_then(|s| s.typed::<T>().cloned())
     }
 
     /// A node with room for pods and cpu in thousandths of a core.
-    pub async fn node(&self, name: &str, cpu_milli: i64) {
+    pub(crate) async fn node(&self, name: &str, cpu_milli: i64) {
         let room = json!({"cpu": format!("{cpu_milli}m"), "memory": "1Gi", "pods": "110"});
         self.create(Kind::Node, json!({"metadata": {"name": name}, "status": {"allocatable": room}})).await;
     }
 
-    pub async fn pod(&self, name: &str, cpu_milli: i64) -> Key {
+    pub(crate) async fn pod(&self, name: &str, cpu_milli: i64) -> Key {
         self.create(Kind::Pod, pod(name, cpu_milli)).await.key.clone()
     }
 
     /// Sends a request as the admin.
-    pub async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
+    pub(crate) async fn ask(&self, method: &str, path: &str, body: Value) -> Answer {
         let bytes = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.send(method, path, &[], bytes).await
     }
 
-    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
+    pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         if !headers.iter().any(|(name, _)| *name == "authorization") {
             request = request.header("authorization", "Bearer admin-token");
@@ -171,7 +177,7 @@ impl World {
     }
 
     /// Opens a watch; its frames are read one by one.
-    pub async fn watch(&self, path: &str, accept: &str) -> Frames {
+    pub(crate) async fn watch(&self, path: &str, accept: &str) -> Frames {
         let request = Request::builder()
             .uri(path)
             .header("authorization", "Bearer admin-token")
@@ -184,14 +190,14 @@ impl World {
     }
 }
 
-pub struct Frames {
+pub(crate) struct Frames {
     body: Body,
     read: Vec<u8>,
 }
 
 impl Frames {
     /// The next frame; `None` at the end of the watch.
-    pub async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.read.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
@@ -206,7 +212,7 @@ impl Frames {
     }
 
     /// The next frame as `TYPE name`.
-    pub async fn line(&mut self) -> String {
+    pub(crate) async fn line(&mut self) -> String {
         let frame = self.next().await.expect("the watch goes on");
         let name = frame["object"]["metadata"]["name"].as_str().unwrap_or_default();
         format!("{} {name}", frame["type"].as_str().unwrap_or_default())
@@ -214,29 +220,29 @@ impl Frames {
 }
 
 #[track_caller]
-pub fn object(kind: Kind, mut value: Value) -> Object {
+pub(crate) fn object(kind: Kind, mut value: Value) -> Object {
     if kind.info().namespaced && value["metadata"]["namespace"].is_null() {
         value["metadata"]["namespace"] = json!("default");
     }
     Object::from_value(kind, value).expect("decodes")
 }
 
-pub fn pod(name: &str, cpu_milli: i64) -> Value {
+pub(crate) fn pod(name: &str, cpu_milli: i64) -> Value {
     let requests = json!({"cpu": format!("{cpu_milli}m")});
     json!({"metadata": {"name": name, "namespace": "default"},
         "spec": {"containers": [{"name": "c", "image": "i", "resources": {"requests": requests}}]}})
 }
 
-pub fn config(name: &str) -> Value {
+pub(crate) fn config(name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "b"}})
 }
 
-pub fn deployment(name: &str) -> Value {
+pub(crate) fn deployment(name: &str) -> Value {
     json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {
         "selector": {"matchLabels": {"app": name}},
         "template": {"metadata": {"labels": {"app": name}}, "spec": {"containers": [{"name": "c", "image": "i:1"}]}}}})
 }
 
-pub fn key(kind: Kind, name: &str) -> Key {
+pub(crate) fn key(kind: Kind, name: &str) -> Key {
     Key::new(kind, if kind.info().namespaced { "default" } else { "" }, name)
 }
