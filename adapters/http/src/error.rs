@@ -88,10 +88,10 @@ impl Failure {
     /// As an answer.
     pub(crate) fn response(&self) -> Response<Body> {
         let mut response = json_response(self.code, &self.status());
-        if let Some(secs) = self.details["retryAfterSeconds"].as_u64() {
-            if let Ok(value) = HeaderValue::from_str(&secs.to_string()) {
-                response.headers_mut().insert(header::RETRY_AFTER, value);
-            }
+        if let Some(secs) = self.details["retryAfterSeconds"].as_u64()
+            && let Ok(value) = HeaderValue::from_str(&secs.to_string())
+        {
+            response.headers_mut().insert(header::RETRY_AFTER, value);
         }
         if self.code == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

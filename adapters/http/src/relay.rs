@@ -206,10 +206,10 @@ async fn deliver(mut body: Body, failed: bool, answer: oneshot::Sender<Opened>) 
             None => return Ok(()),
             Some(Err(error)) => return Err(Failure::bad_request(format!("the log broke off: {error}"))),
             Some(Ok(frame)) => {
-                if let Ok(data) = frame.into_data() {
-                    if sender.send(data).await.is_err() {
-                        return Ok(());
-                    }
+                if let Ok(data) = frame.into_data()
+                    && sender.send(data).await.is_err()
+                {
+                    return Ok(());
                 }
             }
         }

@@ -149,10 +149,11 @@ impl Round<'_> {
             None => false,
         };
         // The ledger of a node that is gone lives until its last pod has left.
-        if empty && self.shared(&Key::cluster(Kind::Node, node)).await?.is_none() {
-            if let Some(book) = self.book(index) {
-                book.discard();
-            }
+        if empty
+            && self.shared(&Key::cluster(Kind::Node, node)).await?.is_none()
+            && let Some(book) = self.book(index)
+        {
+            book.discard();
         }
         Ok(Some(index))
     }

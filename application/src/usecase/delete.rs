@@ -105,10 +105,10 @@ fn begin(object: &mut Object, options: &DeleteOptions, now: Time) {
         }
         (Some(_), _) => {}
     }
-    if let Object::Namespace(namespace) = object {
-        if namespace.status.phase != "Terminating" {
-            Arc::make_mut(namespace).status.phase = "Terminating".into();
-        }
+    if let Object::Namespace(namespace) = object
+        && namespace.status.phase != "Terminating"
+    {
+        Arc::make_mut(namespace).status.phase = "Terminating".into();
     }
 }
 

@@ -19,10 +19,8 @@ macro_rules! with_status {
 
         fn copy_status(to: &mut Object, from: &Object) {
             match (to, from) {
-                $((Object::$kind(to), Object::$kind(from)) => {
-                    if to.status != from.status {
-                        Arc::make_mut(to).status = from.status.clone();
-                    }
+                $((Object::$kind(to), Object::$kind(from)) if to.status != from.status => {
+                    Arc::make_mut(to).status = from.status.clone();
                 })*
                 _ => {}
             }
@@ -35,10 +33,8 @@ macro_rules! with_status {
                 return;
             }
             match object {
-                $(Object::$kind(o) => {
-                    if o.status != Default::default() {
-                        Arc::make_mut(o).status = Default::default();
-                    }
+                $(Object::$kind(o) if o.status != Default::default() => {
+                    Arc::make_mut(o).status = Default::default();
                 })*
                 _ => {}
             }
@@ -52,10 +48,10 @@ pub(super) fn complete(new: &mut Object, old: &Object, part: Part) -> Result<(),
     match part {
         Part::Main => {
             copy_status(new, old);
-            if let (Object::Namespace(new), Object::Namespace(old)) = (new, old) {
-                if new.spec.finalizers != old.spec.finalizers {
-                    Arc::make_mut(new).spec.finalizers = old.spec.finalizers.clone();
-                }
+            if let (Object::Namespace(new), Object::Namespace(old)) = (new, old)
+                && new.spec.finalizers != old.spec.finalizers
+            {
+                Arc::make_mut(new).spec.finalizers = old.spec.finalizers.clone();
             }
             Ok(())
         }

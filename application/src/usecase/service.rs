@@ -23,10 +23,10 @@ impl Round<'_> {
             service.spec.cluster_ip = service.spec.cluster_ips.first().cloned().unwrap_or_default();
         }
         for (field, json) in [("ipFamilies", r#"["IPv4"]"#), ("ipFamilyPolicy", r#""SingleStack""#)] {
-            if service.spec.extra.get(field).is_none() {
-                if let Ok(raw) = RawValue::from_string(json.into()) {
-                    service.spec.extra.insert(field, raw);
-                }
+            if service.spec.extra.get(field).is_none()
+                && let Ok(raw) = RawValue::from_string(json.into())
+            {
+                service.spec.extra.insert(field, raw);
             }
         }
         if service.is_headless() {
@@ -92,10 +92,10 @@ pub(super) fn keep_address(new: &mut Service, old: &Service) -> Option<FieldErro
         spec.cluster_ips = old.spec.cluster_ips.clone();
     }
     for field in ["ipFamilies", "ipFamilyPolicy"] {
-        if let (None, Some(json)) = (spec.extra.get(field), old.spec.extra.get(field)) {
-            if let Ok(raw) = RawValue::from_string(json.into()) {
-                spec.extra.insert(field, raw);
-            }
+        if let (None, Some(json)) = (spec.extra.get(field), old.spec.extra.get(field))
+            && let Ok(raw) = RawValue::from_string(json.into())
+        {
+            spec.extra.insert(field, raw);
         }
     }
     if spec.cluster_ip != old.spec.cluster_ip {

@@ -44,7 +44,7 @@ fn bytes(data: &Map<Str>, path: &Path<'_>, errors: &mut Errors) -> usize {
 fn base64_len(text: &str) -> Option<usize> {
     let body = text.trim_end_matches('=');
     let padding = text.len() - body.len();
-    let ok = text.len() % 4 == 0
+    let ok = text.len().is_multiple_of(4)
         && padding <= 2
         && body.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/'));
     ok.then(|| text.len() / 4 * 3 - padding)

@@ -262,11 +262,11 @@ fn handler(handler: &LifecycleHandler, grace: i64, path: &Path<'_>, errors: &mut
             errors.one_of(&path.field("scheme"), &get.scheme, &["HTTP", "HTTPS"]);
         }
     }
-    if let Some(sleep) = &handler.sleep {
-        if !(0..=grace).contains(&sleep.seconds) {
-            let detail = format!("must be non-negative and not more than terminationGracePeriodSeconds ({grace})");
-            errors.invalid(&path.field("sleep").field("seconds"), sleep.seconds, detail);
-        }
+    if let Some(sleep) = &handler.sleep
+        && !(0..=grace).contains(&sleep.seconds)
+    {
+        let detail = format!("must be non-negative and not more than terminationGracePeriodSeconds ({grace})");
+        errors.invalid(&path.field("sleep").field("seconds"), sleep.seconds, detail);
     }
 }
 

@@ -109,11 +109,11 @@ fn volumes<'a>(volumes: &'a [Shared<Volume>], frame: &mut Frame<'a>, path: &Path
 }
 
 fn source(volume: &Volume, path: &Path<'_>, errors: &mut Errors) {
-    if let Some(dir) = &volume.empty_dir {
-        if let Some(limit) = dir.size_limit.as_ref().filter(|q| q.is_negative()) {
-            let path = path.field("emptyDir");
-            errors.invalid(&path.field("sizeLimit"), limit.as_str(), "must be greater than or equal to 0");
-        }
+    if let Some(dir) = &volume.empty_dir
+        && let Some(limit) = dir.size_limit.as_ref().filter(|q| q.is_negative())
+    {
+        let path = path.field("emptyDir");
+        errors.invalid(&path.field("sizeLimit"), limit.as_str(), "must be greater than or equal to 0");
     }
     let mut items = |items: &[crate::KeyToPath], mode: Option<i32>, path: &Path<'_>| {
         file_mode(mode, &path.field("defaultMode"), errors);

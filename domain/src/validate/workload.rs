@@ -71,10 +71,11 @@ fn strategy(strategy: &DeploymentStrategy, path: &Path<'_>, errors: &mut Errors)
             let down = update.max_unavailable.as_ref().unwrap_or(&quarter);
             let up = update.max_surge.as_ref().unwrap_or(&quarter);
             let (down_ok, up_ok) = (bound(down, &unavailable, errors), bound(up, &surge, errors));
-            if let IntOrString::Text(text) = down {
-                if down_ok && down.scaled(100, true).is_some_and(|percent| percent > 100) {
-                    errors.invalid(&unavailable, text.as_str(), "must not be greater than 100%");
-                }
+            if let IntOrString::Text(text) = down
+                && down_ok
+                && down.scaled(100, true).is_some_and(|percent| percent > 100)
+            {
+                errors.invalid(&unavailable, text.as_str(), "must not be greater than 100%");
             }
             if down_ok && up_ok && is_zero(down) && is_zero(up) {
                 errors.invalid(&unavailable, down.to_string(), "may not be 0 when `maxSurge` is 0");
