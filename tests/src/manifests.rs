@@ -59,6 +59,7 @@ spec:
   selector:
     matchLabels: {{app: {name}}}
   strategy:
+    type: RollingUpdate
     rollingUpdate: {{maxSurge: 1, maxUnavailable: 0}}
   template:
     metadata:

@@ -55,6 +55,8 @@ pub(crate) fn answer(target: &Target, form: Option<Form>, headers: &HeaderMap) -
         }
         (Target::Resources(group, version), _) => resources(group, version)?,
         (Target::Version, _) => version(),
+        (Target::CustomResources, _) => json!({"kind": "CustomResourceDefinitionList",
+            "apiVersion": "apiextensions.k8s.io/v1", "metadata": {"resourceVersion": "0"}, "items": []}),
         (Target::Paths, _) => json!({"paths": paths()}),
         (Target::OpenApiV3(path), _) => return openapi_v3(path, headers),
         _ => return Err(Failure::no_such_path()),

@@ -24,6 +24,8 @@ pub(crate) enum Target {
     OpenApiV2,
     /// The index (empty) or one document.
     OpenApiV3(String),
+    /// The list of custom resource definitions, which kubectl reads before it says that it does not know a kind.
+    CustomResources,
     Resource(Address),
     /// `POST /api/v1/namespaces/NS/bindings`
     Bindings(Str),
@@ -92,6 +94,7 @@ pub(crate) fn route(path: &str) -> Option<Target> {
         ["openapi", "v3", rest @ ..] => Target::OpenApiV3(rest.join("/")),
         ["api", "v1"] => Target::Resources(String::new(), "v1".into()),
         ["api", "v1", rest @ ..] => return below("", "v1", rest),
+        ["apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"] => Target::CustomResources,
         ["apis", "steersman.io", "v1", "join"] => Target::Join,
         ["apis", "steersman.io", "v1", "nodes", node, "logs"] => Target::Relay { node: (*node).into(), id: None },
         ["apis", "steersman.io", "v1", "nodes", node, "logs", id] => {

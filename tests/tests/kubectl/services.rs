@@ -33,7 +33,13 @@ fn a_service_without_endpoints_refuses() {
     each("empty", |k| {
         apply(k, &Web::named("web").service());
         let address = k.service_address("web", 8080);
+        // A port of HTTP says so in HTTP's own words.
         let (phase, why) = ask(address).expect_err("nobody serves");
+        assert_eq!(phase, Phase::Refused, "{why}");
+        has(&why, "has no ready endpoints for port 8080");
+        // Any other port is closed at once.
+        apply(k, &Web::named("raw").service().replace(", appProtocol: http", ""));
+        let (phase, why) = ask(k.service_address("raw", 8080)).expect_err("nobody serves");
         assert!(phase < Phase::Refused, "no answer may come from nobody: {phase:?} {why}");
     });
 }

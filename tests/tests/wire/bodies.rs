@@ -79,7 +79,13 @@ async fn unknown_fields_are_refused_warned_of_or_ignored() {
     };
     let strict = send("a", "?fieldValidation=Strict").await;
     let message = strict.refusal(400, "BadRequest");
-    for part in ["strict decoding error", r#"unknown field "dada""#, r#"duplicate field "data""#] {
+    let causes = &strict.json()["details"]["causes"];
+    assert_eq!(causes.as_array().map(Vec::len), Some(2), "{causes}");
+    for part in [
+        "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error",
+        r#"unknown field "dada""#,
+        r#"duplicate field "data""#,
+    ] {
         assert!(message.contains(part), "{message}");
     }
     for (name, mode) in [("b", "?fieldValidation=Warn"), ("c", "")] {
@@ -118,4 +124,10 @@ async fn fields_without_effect_are_warned_of_and_come_back_whole() {
     let warnings = answer.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("spec.template.spec.dnsConfig"), "{warnings:?}");
+    // What the server itself filled in is not held against the client who sends it back.
+    let mut again = created.clone();
+    again["spec"]["template"]["spec"].as_object_mut().expect("a pod spec").remove("dnsConfig");
+    let answer = world.put(&format!("{DEPLOYMENTS}/web"), &again).await;
+    answer.expect(200);
+    assert_eq!(answer.warnings(), Vec::<String>::new());
 }

@@ -103,6 +103,9 @@ async fn schemas_are_given_in_the_forms_that_clients_ask_for() {
     let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().expect("apps is listed").to_owned();
     let document = world.get(&url).await.expect(200);
     assert!(document["openapi"].as_str().is_some_and(|v| v.starts_with("3.0")), "{url}");
+    let tag = world.get(&url).await.headers["etag"].to_str().expect("text").to_owned();
+    let again = world.ask(Method::GET, &url).header(header::IF_NONE_MATCH, &tag).send().await;
+    assert_eq!((again.code.as_u16(), again.bytes.len()), (304, 0));
     world.get("/openapi/v3/apis/none/v1").await.refusal(404, "NotFound");
 }
 

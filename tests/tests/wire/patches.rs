@@ -109,3 +109,21 @@ async fn the_scale_is_read_written_and_patched() {
         .filter(|code| [400, 422].contains(code))
         .expect("text is not a number of replicas");
 }
+
+#[tokio::test]
+async fn a_patch_answers_for_what_it_adds_alone() {
+    let world = World::new().await;
+    let odd = json!({"metadata": {"name": "a"}, "dada": {"k": "v"}});
+    world.post(&format!("{CONFIG_MAPS}?fieldValidation=Ignore"), &odd).await.expect(201);
+    let path = format!("{CONFIG_MAPS}/a?fieldValidation=Strict");
+    world.patch(&path, "merge", &json!({"data": {"k": "w"}})).await.expect(200);
+    let twice = r#"{"data":{"k":"1"},"data":{"k":"2"}}"#;
+    let answer = world.ask(Method::PATCH, &path).body("application/merge-patch+json", twice).send().await;
+    let message = answer.refusal(400, "BadRequest");
+    assert!(message.contains(r#"duplicate field "data""#), "{message}");
+    let wish = json!([{"op": "add", "path": "/spec/template/spec/hostNetwork", "value": true}]);
+    world.post(DEPLOYMENTS, &deployment("web")).await.expect(201);
+    let answer = world.patch(&format!("{DEPLOYMENTS}/web"), "json", &wish).await;
+    answer.expect(200);
+    assert_eq!(answer.warnings(), ["299 - \"spec.template.spec.hostNetwork is stored but not acted on by Steersman\""]);
+}

@@ -1,6 +1,7 @@
 //! What can be asked below a pod.
 
 use crate::world::{PODS, World, node, pod};
+use http::Method;
 use serde_json::json;
 
 async fn bound() -> World {
@@ -80,6 +81,21 @@ async fn logs_are_asked_for_as_the_client_does() {
     ] {
         assert_eq!(world.get(&format!("{path}?{query}")).await.code, code, "{query}");
     }
+}
+
+#[tokio::test]
+async fn what_is_not_done_here_says_so() {
+    let world = bound().await;
+    for path in ["exec?command=true", "attach", "portforward", "proxy", "proxy/some/path"] {
+        for method in [Method::GET, Method::POST] {
+            let answer = world.ask(method, &format!("{PODS}/a/{path}")).send().await;
+            assert!([405, 501].contains(&answer.code.as_u16()), "{path}: {}", answer.code);
+            let message = answer.json()["message"].as_str().unwrap_or_default().to_owned();
+            assert!(message.contains("not supported"), "{path}: {message}");
+        }
+    }
+    let answer = world.get("/api/v1/nodes/n/proxy/metrics").await;
+    assert!(answer.json()["message"].as_str().is_some_and(|m| m.contains("not supported")), "{:?}", answer.bytes);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Watches: what they begin with, what they say, and how they end.
 
 use crate::world::{CONFIG_MAPS, World};
-use http::Method;
+use http::{Method, header};
 use serde_json::json;
 use std::time::Duration;
 use steersman_domain::ports::Store as _;
@@ -121,6 +121,30 @@ async fn a_watch_from_a_forgotten_revision_is_told_to_list_again() {
         other => panic!("{other:?}"),
     }
     world.get(&format!("{CONFIG_MAPS}?watch=1&resourceVersion=99999")).await.refusal(504, "Timeout");
+}
+
+#[tokio::test]
+async fn a_table_names_its_columns_once() {
+    let world = World::new().await;
+    world.config_map("a", "x").await;
+    world.config_map("b", "x").await;
+    let answer = world
+        .ask(Method::GET, &format!("{CONFIG_MAPS}?watch=1&timeoutSeconds=1"))
+        .header(header::ACCEPT, "application/json;as=Table;v=v1;g=meta.k8s.io")
+        .open()
+        .await;
+    world.clock.advance(Duration::from_secs(2));
+    let bytes = answer.into_body().collect_all().await.expect("the watch ends in order");
+    let frames: Vec<serde_json::Value> = bytes
+        .split(|b| *b == b'\n')
+        .filter(|l| !l.is_empty())
+        .map(|l| serde_json::from_slice(l).expect("JSON"))
+        .collect();
+    assert_eq!(frames.len(), 2);
+    let columns = |at: usize| frames[at]["object"]["columnDefinitions"].as_array().map_or(0, Vec::len);
+    assert!(columns(0) > 0);
+    assert_eq!(columns(1), 0, "columns are named in the first frame alone");
+    assert_eq!(frames[1]["object"]["rows"][0]["object"]["metadata"]["name"], "b");
 }
 
 #[tokio::test]
