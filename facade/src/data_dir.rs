@@ -80,9 +80,15 @@ impl DataDir {
     pub(crate) fn addresses(&self) -> Result<Addresses, DataDirError> {
         let file = self.path.join("addresses");
         let before = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u16>().ok());
-        let first = before.filter(|block| *block < CLUSTERS).unwrap_or(0);
+        let before = before.filter(|block| *block < CLUSTERS);
+        let first = before.unwrap_or(0);
+        // Pods outlive a crash of what started them: their block waits for it to come back.
+        let pods = steersman_runtime::claimed_addresses()
+            .map_err(|source| DataDirError::Io { path: PathBuf::from("/proc/net/unix"), source })?;
+        let others = |block: u16| before != Some(block) && pods.iter().any(|ip| block_of(*ip) == Some(block));
         let (block, held) = (0..CLUSTERS)
             .map(|n| (first + n) % CLUSTERS)
+            .filter(|block| !others(*block))
             .find_map(|block| Some((block, hold(block)?)))
             .ok_or(DataDirError::NoAddresses)?;
         if before != Some(block) {
@@ -97,6 +103,13 @@ impl DataDir {
 fn hold(block: u16) -> Option<UnixListener> {
     let name = SocketAddr::from_abstract_name(format!("steersman-addresses-{block}")).ok()?;
     UnixListener::bind_addr(&name).ok()
+}
+
+/// The block that the address of a pod belongs to.
+fn block_of(pod: Ipv4Addr) -> Option<u16> {
+    let [net, second, third, _] = pod.octets();
+    let node = u16::from_be_bytes([second.checked_sub(72)?, third]);
+    (net == 127 && second < 80).then_some(node / LOCAL_NODES)
 }
 
 /// A cluster's block of loopback addresses on this host, held until it is dropped: a /20 for services within
@@ -168,6 +181,8 @@ mod tests {
             assert!((64..72).contains(&addresses.services().octets()[1]));
             let last = addresses.pods(LOCAL_NODES - 1).expect("within");
             assert!((72..80).contains(&last.octets()[1]), "{last}");
+            assert_eq!(block_of(last), Some(block));
+            assert_eq!(block_of(addresses.services()), None);
         }
     }
 }

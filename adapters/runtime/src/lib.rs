@@ -10,4 +10,4 @@ pub mod process;
 pub mod process;
 pub mod proxy;
 
-pub use process::{OpenError, ProcessConfig, ProcessRuntime, init, shim_main};
+pub use process::{OpenError, ProcessConfig, ProcessRuntime, claimed_addresses, init, shim_main};

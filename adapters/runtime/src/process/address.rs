@@ -26,14 +26,16 @@ impl AddressPool {
         }
     }
 
-    /// The next free address after the one given out last; `None` when all 254 are taken.
-    pub(super) fn allocate(&mut self) -> Option<Ipv4Addr> {
+    /// The next free address after the one given out last, but none of `foreign`, which others use at the moment; `None`
+    /// when all 254 are taken.
+    pub(super) fn allocate(&mut self, foreign: &[Ipv4Addr]) -> Option<Ipv4Addr> {
+        let [a, b, c] = self.network;
         let after = (self.last..=253).map(|octet| octet + 1);
         let before = 1..=self.last;
-        let octet = after.chain(before).find(|octet| !self.taken.contains(octet))?;
+        let is_free = |octet: &u8| !self.taken.contains(octet) && !foreign.contains(&Ipv4Addr::new(a, b, c, *octet));
+        let octet = after.chain(before).find(is_free)?;
         self.taken.insert(octet);
         self.last = octet;
-        let [a, b, c] = self.network;
         Some(Ipv4Addr::new(a, b, c, octet))
     }
 
@@ -58,13 +60,13 @@ mod tests {
     #[test]
     fn an_address_rests_until_all_others_had_their_turn() {
         let mut pool = AddressPool::new(Ipv4Addr::new(127, 72, 3, 0), 0);
-        let first = pool.allocate().unwrap();
+        let first = pool.allocate(&[]).unwrap();
         assert_eq!(first, Ipv4Addr::new(127, 72, 3, 1));
         pool.free(first);
-        let rest: Vec<_> = (0..253).map(|_| pool.allocate().unwrap().octets()[3]).collect();
+        let rest: Vec<_> = (0..253).map(|_| pool.allocate(&[]).unwrap().octets()[3]).collect();
         assert_eq!(rest, (2..=254).collect::<Vec<_>>());
-        assert_eq!(pool.allocate(), Some(first));
-        assert_eq!(pool.allocate(), None, "0 and 255 are never given out");
+        assert_eq!(pool.allocate(&[]), Some(first));
+        assert_eq!(pool.allocate(&[]), None, "0 and 255 are never given out");
     }
 
     #[test]
@@ -72,6 +74,10 @@ mod tests {
         let mut pool = AddressPool::new(Ipv4Addr::new(127, 72, 3, 9), 254);
         pool.take(Ipv4Addr::new(127, 72, 3, 1));
         pool.take(Ipv4Addr::new(127, 99, 3, 2));
-        assert_eq!(pool.allocate(), Some(Ipv4Addr::new(127, 72, 3, 2)));
+        assert_eq!(pool.allocate(&[]), Some(Ipv4Addr::new(127, 72, 3, 2)));
+        let foreign = [Ipv4Addr::new(127, 72, 3, 3)];
+        assert_eq!(pool.allocate(&foreign), Some(Ipv4Addr::new(127, 72, 3, 4)));
+        pool.last = 2;
+        assert_eq!(pool.allocate(&[]), Some(Ipv4Addr::new(127, 72, 3, 3)), "free again");
     }
 }

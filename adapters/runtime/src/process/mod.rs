@@ -10,6 +10,7 @@
 mod address;
 mod agent;
 mod cgroup;
+mod claim;
 mod config;
 mod identity;
 mod layout;
@@ -20,5 +21,6 @@ mod sys;
 mod wire;
 
 pub use agent::ProcessRuntime;
+pub use claim::claimed_addresses;
 pub use config::{OpenError, ProcessConfig};
 pub use shim::{init, shim_main};

@@ -23,6 +23,14 @@ impl ProcessRuntime {
     }
 }
 
+/// No pod runs as a process on this system.
+///
+/// # Errors
+/// Never.
+pub fn claimed_addresses() -> std::io::Result<Vec<std::net::Ipv4Addr>> {
+    Ok(Vec::new())
+}
+
 /// Does nothing: there is no shim on this system.
 pub fn init() {}
 

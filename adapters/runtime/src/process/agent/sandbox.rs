@@ -4,6 +4,7 @@ use super::Inner;
 use super::pod::Pod;
 use super::volumes;
 use crate::process::cgroup;
+use crate::process::claim;
 use crate::process::layout;
 use crate::process::record::{self, SandboxFile};
 use crate::process::wire::Request;
@@ -95,7 +96,9 @@ impl Inner {
 
     fn allocate(&self) -> Result<Ipv4Addr, RuntimeError> {
         let mut addresses = self.addresses.lock();
-        let ip = addresses.allocate().ok_or_else(|| {
+        // Pods of a cluster that crashed may be left in this range. Not knowing of them costs an error later, by the shim.
+        let foreign = claim::claimed_addresses().unwrap_or_default();
+        let ip = addresses.allocate(&foreign).ok_or_else(|| {
             RuntimeError::Unavailable(format!(
                 "all 254 pod addresses of {}/24 are in use: remove pods or add a node",
                 self.config.pod_subnet

@@ -14,6 +14,7 @@ mod probe;
 mod server;
 mod tree;
 
+use crate::process::claim;
 use crate::process::layout;
 use crate::process::record::{self, ProcessId};
 use crate::process::sys::exec;
@@ -106,7 +107,7 @@ fn become_shim(dir: &Path) -> io::Result<server::Shim> {
     let lock = fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(layout::LOCK)?;
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| io::Error::other("another shim serves this pod already"))?;
-    let sandbox = record::read_json(Path::new(layout::SANDBOX))?.ok_or_else(|| {
+    let sandbox: record::SandboxFile = record::read_json(Path::new(layout::SANDBOX))?.ok_or_else(|| {
         io::Error::new(io::ErrorKind::NotFound, format!("{} has no {}", dir.display(), layout::SANDBOX))
     })?;
     match fs::remove_file(layout::SOCKET) {
@@ -116,7 +117,8 @@ fn become_shim(dir: &Path) -> io::Result<server::Shim> {
     let listener = std::os::unix::net::UnixListener::bind(layout::SOCKET)?;
     fs::set_permissions(layout::SOCKET, fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
-    let shim = server::Shim::new(PathBuf::from(dir), sandbox, listener, lock.into())?;
+    let address = claim::claim(sandbox.ip)?;
+    let shim = server::Shim::new(PathBuf::from(dir), sandbox, listener, [lock.into(), address.into()])?;
     record::write_json(Path::new(layout::SHIM), &ProcessId::of(std::process::id())?, false)?;
     Ok(shim)
 }

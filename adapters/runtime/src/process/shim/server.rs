@@ -37,7 +37,8 @@ pub(super) struct Shim {
     children: OwnedFd,
     watch: OwnedFd,
     /// Held as long as it lives, so that a pod has one shim.
-    _lock: OwnedFd,
+    /// The pod's directory and address are this shim's as long as it runs.
+    _held: [OwnedFd; 2],
     last_id: u64,
     connections: BTreeMap<u64, Connection>,
     /// The latest start of each container.
@@ -61,7 +62,12 @@ enum Source {
 }
 
 impl Shim {
-    pub(super) fn new(dir: PathBuf, sandbox: SandboxFile, listener: UnixListener, lock: OwnedFd) -> io::Result<Self> {
+    pub(super) fn new(
+        dir: PathBuf,
+        sandbox: SandboxFile,
+        listener: UnixListener,
+        held: [OwnedFd; 2],
+    ) -> io::Result<Self> {
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
         inotify::add_watch(&watch, ".", inotify::WatchFlags::DELETE)?;
         let mut shim = Shim {
@@ -70,7 +76,7 @@ impl Shim {
             sandbox,
             listener,
             watch,
-            _lock: lock,
+            _held: held,
             last_id: 0,
             connections: BTreeMap::new(),
             containers: BTreeMap::new(),
