@@ -113,8 +113,16 @@ async fn programs_that_cannot_run_say_why() {
     }
     let path = |name: &str| dir.join(name).to_str().unwrap().to_owned();
     let cases = [
-        ("no-such-program".to_owned(), 127, "no-such-program: executable does not exist in the container's PATH"),
-        ("/no/such/file".to_owned(), 127, "/no/such/file: executable does not exist"),
+        (
+            "no-such-program".to_owned(),
+            127,
+            "exec: \"no-such-program\": no such file or directory: there is no such program in the directories of",
+        ),
+        (
+            "/no/such/file".to_owned(),
+            127,
+            "exec: \"/no/such/file\": no such file or directory: there is no such program on this node",
+        ),
         (path("plain"), 126, "permission denied"),
         (path("orphan"), 127, "interpreter"),
         (path("nonsense"), 126, "not a program"),
@@ -131,7 +139,7 @@ async fn programs_that_cannot_run_say_why() {
     }
     let spec = ContainerSpec { working_dir: Some("/no/such/dir".into()), attempt: 9, ..pod.spec("true") };
     let error = world.runtime().start_container(&spec).await.unwrap_err();
-    assert!(error.to_string().contains("working directory /no/such/dir: it does not exist"), "{error}");
+    assert!(error.to_string().contains("working directory /no/such/dir: no such file or directory"), "{error}");
     assert_eq!(pod.record("app").await, None, "a start that failed is no start");
     assert_eq!(pod.run(&pod.spec("exit 0")).await.exit_code, 0);
 }

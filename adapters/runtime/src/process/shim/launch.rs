@@ -267,7 +267,7 @@ fn enter_directory(program: &Program<'_>) -> Result<(), Failure> {
 
 fn directory_failure(dir: &Path, error: &io::Error) -> Failure {
     let why = match error.kind() {
-        io::ErrorKind::NotFound => "it does not exist: create it, or set another workingDir".to_owned(),
+        io::ErrorKind::NotFound => "no such file or directory: create it, or set another workingDir".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied: the container's user may not enter it".to_owned(),
         _ => error.to_string(),
     };
@@ -312,36 +312,33 @@ fn credentials(launch: &Launch) -> Result<(), Failure> {
 /// Tries every place where the program may be, as a shell does; returns only with what went wrong.
 fn run(program: &Program<'_>, command: &Command) -> Failure {
     let name = program.command.first().map_or("", String::as_str);
+    let cannot = |why: &str, exit_code| Failure::CannotRun { message: format!("exec: {name:?}: {why}"), exit_code };
     let mut denied = None;
     for candidate in &command.candidates {
         let error = exec::execve(candidate, &command.args, &command.env);
         match error.raw_os_error() {
             Some(libc::ENOENT) if Path::new(OsStr::from_bytes(candidate.as_bytes())).exists() => {
-                let message =
-                    format!("{name}: the interpreter it names (its first line, or its loader) does not exist");
-                return Failure::CannotRun { message, exit_code: 127 };
+                let message = "no such file or directory: the interpreter it names (its first line, or its loader) \
+                               does not exist";
+                return cannot(message, 127);
             }
             Some(libc::ENOENT | libc::ENOTDIR) => {}
             Some(libc::EACCES | libc::EPERM) => denied = Some(candidate),
             Some(libc::ENOEXEC) => {
-                let message =
-                    format!("{name}: not a program for this machine, and no script with `#!` in its first line");
-                return Failure::CannotRun { message, exit_code: 126 };
+                let message = "exec format error: not a program for this machine, and no script with `#!` in its first \
+                               line";
+                return cannot(message, 126);
             }
             Some(libc::E2BIG) => {
-                let message = format!("{name}: its arguments and environment are too large together");
-                return Failure::CannotRun { message, exit_code: 126 };
+                return cannot("argument list too long: its arguments and environment are too large together", 126);
             }
-            _ => return Failure::CannotRun { message: format!("{name}: {error}"), exit_code: 126 },
+            _ => return cannot(&error.to_string(), 126),
         }
     }
     if let Some(candidate) = denied {
-        let message = format!(
-            "{name}: permission denied: {} is not executable for the container's user",
-            candidate.to_string_lossy()
-        );
-        return Failure::CannotRun { message, exit_code: 126 };
+        let candidate = candidate.to_string_lossy();
+        return cannot(&format!("permission denied: {candidate} is not executable for the container's user"), 126);
     }
-    let place = if name.contains('/') { "" } else { " in the container's PATH" };
-    Failure::CannotRun { message: format!("{name}: executable does not exist{place}"), exit_code: 127 }
+    let place = if name.contains('/') { "on this node" } else { "in the directories of the container's PATH" };
+    cannot(&format!("no such file or directory: there is no such program {place}"), 127)
 }
