@@ -74,6 +74,29 @@ pub fn merge(fresh: &PodStatus, ours: &PodStatus) -> PodStatus {
     merged
 }
 
+/// Whether somebody else set a condition that the agent alone writes, against what the agent says (`ours`). `seen` is the
+/// version of the status known before `fresh`. A fresh condition that is older than ours is no objection: ours is still on
+/// its way.
+pub fn contested(seen: &PodStatus, fresh: &PodStatus, ours: &PodStatus) -> bool {
+    let says = |c: &Condition| (c.status.clone(), c.reason.clone(), c.message.clone());
+    OWNED_CONDITIONS.into_iter().any(|kind| {
+        let of = |status: &PodStatus| meta::condition(&status.conditions, kind).cloned();
+        let (Some(ours), Some(fresh)) = (of(ours), of(fresh)) else { return false };
+        let was_written = of(seen).is_some_and(|seen| says(&seen) == says(&ours));
+        says(&fresh) != says(&ours) && (was_written || fresh.last_transition_time > ours.last_transition_time)
+    })
+}
+
+/// Owned conditions that somebody else had turned over turn back now.
+pub fn renew_transitions(written: &PodStatus, ours: &mut PodStatus, now: Time) {
+    for condition in ours.conditions.iter_mut().filter(|c| OWNED_CONDITIONS.contains(&c.kind.as_str())) {
+        let before = meta::condition(&written.conditions, &condition.kind);
+        if before.is_some_and(|before| before.status != condition.status) {
+            condition.last_transition_time = Some(now);
+        }
+    }
+}
+
 fn reason(observed: &PodRuntimeState) -> (Str, Str) {
     if let Some((reason, message)) = &observed.rejected {
         return (reason.clone(), message.clone());

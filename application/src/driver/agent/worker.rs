@@ -9,7 +9,7 @@ use super::next::{Step, deletion_grace, next};
 use super::observe::{Observation, StartFailure};
 use super::shared::{Shared, View};
 use super::state::{ContainerPhase, EndCause, PodRuntimeState, Role, all_containers, find_container, policy};
-use super::status::{back_off_message, merge, status};
+use super::status::{back_off_message, contested, merge, renew_transitions, status};
 use super::writer::Pending;
 use crate::driver::spawner::{SpawnHandle, Task};
 use std::collections::BTreeMap;
@@ -42,13 +42,31 @@ pub(super) struct Worker {
     status: PodStatus,
     /// The pod was taken out of the proxies because a program of it died.
     down: bool,
+    /// Somebody else wrote what only the agent knows: when it is written again.
+    contested: Option<Time>,
+    /// When that was done last.
+    insisted: Option<Time>,
 }
+
+/// Between two answers to somebody who writes the agent's conditions: whoever insists too gets no endless quarrel.
+const INSIST_AGAIN: Duration = Duration::from_secs(5);
 
 impl Worker {
     pub(super) fn new(shared: Arc<Shared>, inbox: Arc<Inbox>, pod: Arc<Pod>, state: PodRuntimeState) -> Self {
         let status = pod.status.clone();
         let deadline = watch::Sender::new(Time::default());
-        Worker { shared, inbox, pod, state, effects: BTreeMap::new(), deadline, status, down: false }
+        Worker {
+            shared,
+            inbox,
+            pod,
+            state,
+            effects: BTreeMap::new(),
+            deadline,
+            status,
+            down: false,
+            contested: None,
+            insisted: None,
+        }
     }
 
     /// Works until the pod is no longer this node's.
@@ -58,6 +76,7 @@ impl Worker {
             match next(&self.pod, &self.state, now) {
                 Step::Wait { until } => {
                     self.publish().await;
+                    let until = until.into_iter().chain(self.contested).min();
                     self.wait(until).await;
                 }
                 Step::Done => break,
@@ -98,6 +117,10 @@ impl Worker {
     fn pod_changed(&mut self, pod: Arc<Pod>) {
         if pod.metadata.resource_version <= self.pod.metadata.resource_version {
             return;
+        }
+        if contested(&self.pod.status, &pod.status, &self.status) {
+            let now = self.shared.clock.now();
+            self.contested = Some(self.insisted.map_or(now, |last| now.max(last.after(INSIST_AGAIN))));
         }
         self.status = merge(&pod.status, &self.status);
         let grace = deletion_grace(&pod);
@@ -287,8 +310,14 @@ impl Worker {
         if self.state.end.as_ref().is_some_and(|end| end.cause == EndCause::Gone) {
             return;
         }
-        let status = self.current_status();
-        let changed = status != self.status;
+        let mut status = self.current_status();
+        let now = self.shared.clock.now();
+        let insist = self.contested.is_some_and(|due| due <= now);
+        if insist {
+            renew_transitions(&self.pod.status, &mut status, now);
+            (self.contested, self.insisted) = (None, Some(now));
+        }
+        let changed = insist || status != self.status;
         self.status = status;
         self.show();
         if changed {

@@ -160,3 +160,31 @@ async fn a_delete_that_collides_is_repeated() {
     }
     world.until_gone("p").await;
 }
+
+#[tokio::test]
+async fn a_pod_that_others_called_unready_is_ready_again() {
+    let world = quick();
+    world.create_pod("p", r#"{"containers":[{"name":"a"}]}"#);
+    world.until("p", |p| p.is_ready()).await;
+    let disown = || {
+        let mut pod = steersman_domain::Pod::clone(&world.api.pod("p").expect("there"));
+        let now = steersman_domain::ports::Clock::now(&*world.clock);
+        let lost = Condition::new("Ready", false, "NodeNotReady", "the node of the pod is not heard of", now);
+        steersman_domain::meta::set_condition(&mut pod.status.conditions, lost);
+        world.api.act(Write::Update(Object::Pod(Arc::new(pod)), Part::Status));
+    };
+    let ready = |p: &steersman_domain::Pod| {
+        steersman_domain::meta::condition(&p.status.conditions, "Ready").cloned().expect("told")
+    };
+    world.advance(Duration::from_secs(60)).await;
+    disown();
+    let pod = world.until("p", |p| p.is_ready()).await;
+    let now = steersman_domain::ports::Clock::now(&*world.clock);
+    assert_eq!(ready(&pod).last_transition_time, Some(now), "it was not ready in between");
+    // Whoever goes on like that is answered too, but not at once.
+    disown();
+    world.advance(Duration::from_secs(4)).await;
+    assert_eq!(ready(&world.api.pod("p").expect("there")).reason, "NodeNotReady");
+    world.advance(Duration::from_secs(1)).await;
+    world.until("p", |p| p.is_ready()).await;
+}
