@@ -134,13 +134,9 @@ fn attempt(
         return Err(ApiError::BadRequest(format!("pod {name} does not have a host assigned")));
     }
     if previous {
-        let restarts = status.map_or(0, |s| s.restart_count.0);
-        return match u32::try_from(restarts) {
-            Ok(n) if n > 0 => Ok(Some(n - 1)),
-            _ => Err(ApiError::BadRequest(format!(
-                "previous terminated container {container:?} in pod {name:?} not found"
-            ))),
-        };
+        return status.and_then(last_ended).map(Some).ok_or_else(|| {
+            ApiError::BadRequest(format!("previous terminated container {container:?} in pod {name:?} not found"))
+        });
     }
     let never_started = status.is_none_or(|s| {
         s.restart_count.0 == 0
@@ -155,4 +151,50 @@ fn attempt(
         )));
     }
     Ok(None)
+}
+
+/// The attempt that the last state tells of: the one before the latest start, or the latest itself while the container
+/// waits for its next start. Source: Kubernetes' node agent, which reads the log of `lastState.terminated`.
+fn last_ended(status: &ContainerStatus) -> Option<u32> {
+    let starts = u32::try_from(status.restart_count.0).ok()?;
+    if status.state.waiting.is_some() {
+        return status.last_state.terminated.is_some().then_some(starts);
+    }
+    starts.checked_sub(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steersman_domain::{
+        AlwaysI32, ContainerState, ContainerStateRunning, ContainerStateTerminated, ContainerStateWaiting,
+    };
+
+    /// The attempt before, of a container in this state after this many restarts. `ended`: whether a last state is told.
+    fn before(state: ContainerState, restarts: i32, ended: bool) -> Option<u32> {
+        let terminated = ended.then(ContainerStateTerminated::default);
+        last_ended(&ContainerStatus {
+            state,
+            last_state: ContainerState { terminated, ..ContainerState::default() },
+            restart_count: AlwaysI32(restarts),
+            ..ContainerStatus::default()
+        })
+    }
+
+    #[test]
+    fn the_run_before_is_the_last_that_ended() {
+        let running =
+            || ContainerState { running: Some(ContainerStateRunning::default()), ..ContainerState::default() };
+        let waiting =
+            || ContainerState { waiting: Some(ContainerStateWaiting::default()), ..ContainerState::default() };
+        let ended =
+            || ContainerState { terminated: Some(ContainerStateTerminated::default()), ..ContainerState::default() };
+        assert_eq!(before(running(), 0, false), None);
+        assert_eq!(before(running(), 2, true), Some(1));
+        assert_eq!(before(waiting(), 0, false), None, "nothing was started yet");
+        assert_eq!(before(waiting(), 0, true), Some(0), "the first run ended, the second waits");
+        assert_eq!(before(waiting(), 2, true), Some(2), "the third run is the last that ended");
+        assert_eq!(before(ended(), 1, true), Some(0));
+        assert_eq!(before(ended(), 0, false), None);
+    }
 }
