@@ -22,10 +22,12 @@ mod live;
 mod machine;
 mod network;
 mod node;
+mod remote;
 
 pub use cluster::{Cluster, ClusterBuilder, StartError};
 pub use data_dir::DataDirError;
 pub use live::{OsEntropy, SystemClock, TokioSpawner};
+pub use remote::{JoinError, JoinedNode, NodeOptions};
 
 pub use steersman_application as application;
 pub use steersman_domain as domain;

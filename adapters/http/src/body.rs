@@ -9,6 +9,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use steersman_domain::Stored;
 
 /// What can go wrong while a body is read.
@@ -16,6 +17,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// The largest request body, as in Kubernetes' API server.
 const MOST_BYTES: usize = 3 * 1024 * 1024;
+
+/// How long a request body may take to arrive, so that slow senders do not pile up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Lists go out in pieces of about this size: large enough to be cheap, small enough that a long list is never in memory
 /// twice.
@@ -82,10 +86,14 @@ impl Body {
         if let Inner::Whole(bytes) = &self.0 {
             return if bytes.len() > MOST_BYTES { Err(Failure::too_large(MOST_BYTES)) } else { Ok(bytes.clone()) };
         }
-        match Limited::new(self, MOST_BYTES).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.is::<LengthLimitError>() => Err(Failure::too_large(MOST_BYTES)),
-            Err(error) => Err(Failure::bad_request(format!("the request body could not be read: {error}"))),
+        if let Inner::Empty = &self.0 {
+            return Ok(Bytes::new());
+        }
+        match tokio::time::timeout(PATIENCE, Limited::new(self, MOST_BYTES).collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::too_large(MOST_BYTES)),
+            Ok(Err(error)) => Err(Failure::bad_request(format!("the request body could not be read: {error}"))),
+            Err(_) => Err(Failure::too_slow(PATIENCE)),
         }
     }
 

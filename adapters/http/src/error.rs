@@ -62,6 +62,11 @@ impl Failure {
         Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message)
     }
 
+    pub(crate) fn too_slow(limit: std::time::Duration) -> Self {
+        let message = format!("the request body did not arrive within {} s", limit.as_secs());
+        Failure::new(StatusCode::REQUEST_TIMEOUT, "Timeout", message)
+    }
+
     /// An `Invalid` about a parameter of the request rather than a field of an object.
     pub(crate) fn invalid_parameter(what: &str, message: impl Into<String>) -> Self {
         let message = message.into();

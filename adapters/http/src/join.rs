@@ -2,6 +2,7 @@
 //! node. The token carries the fingerprint of the authority, so that the agent knows whom it talks to before it sends the
 //! secret.
 
+use crate::access::User;
 use crate::body::Body;
 use crate::decode::{media_type, parse};
 use crate::error::{Failure, json_response};
@@ -24,6 +25,9 @@ const NAMESPACE: &str = "kube-system";
 const TYPE: &str = "steersman.io/join-token";
 const HASH: &str = "token-secret-sha256";
 const EXPIRATION: &str = "expiration";
+
+/// How long a token may live at most, in seconds: a year.
+const MOST_SECONDS: u64 = 365 * 24 * 3600;
 
 /// A join token: `<ca-fingerprint>.<id>.<secret>`.
 #[derive(Clone, PartialEq, Eq)]
@@ -109,6 +113,27 @@ fn entry(secret: &Secret, name: &str) -> Option<String> {
 }
 
 impl ApiService {
+    /// `POST {lifetimeSeconds}` answers `{token}`, for those who may do everything.
+    pub(crate) async fn new_token(&self, user: &User, parts: &Parts, body: Body) -> Result<Response<Body>, Failure> {
+        if parts.method != Method::POST {
+            return Err(Failure::method_not_allowed());
+        }
+        if !user.is_master() {
+            return Err(Failure::forbidden(format!("User \"{}\" may not make join tokens", user.name)));
+        }
+        let Some(authority) = &self.config().authority else {
+            return Err(Failure::not_supported("this server signs no certificates: nodes cannot join it"));
+        };
+        let bytes = body.read().await?;
+        let (request, _) = parse(media_type(&parts.headers), &bytes)?;
+        let seconds =
+            request["lifetimeSeconds"].as_u64().filter(|s| (1..=MOST_SECONDS).contains(s)).ok_or_else(|| {
+                Failure::invalid_parameter("lifetimeSeconds", format!("must be a number from 1 to {MOST_SECONDS}"))
+            })?;
+        let token = create_join_token(self.api(), authority, Duration::from_secs(seconds)).await?;
+        Ok(json_response(StatusCode::CREATED, &json!({"token": token.reveal()})))
+    }
+
     /// `POST {token, node, csr}` answers `{certificate, certificateAuthority}`, both PEM. `token` is `<id>.<secret>`.
     pub(crate) async fn join(&self, parts: &Parts, body: Body) -> Result<Response<Body>, Failure> {
         if parts.method != Method::POST {

@@ -59,6 +59,19 @@ impl LogRelay {
     }
 }
 
+/// Forgets a wish when nobody waits for it any more, however the wait ended.
+struct Waiting<'a> {
+    relay: &'a LogRelay,
+    node: &'a str,
+    id: &'a str,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.relay.take(self.node, self.id);
+    }
+}
+
 /// One connected agent.
 struct RemoteLogs {
     relay: Arc<LogRelay>,
@@ -71,18 +84,15 @@ impl LogSource for RemoteLogs {
         let id = self.relay.next.fetch_add(1, Ordering::Relaxed).to_string();
         let (answer, opened) = oneshot::channel();
         self.relay.wait_for(node, &id, answer);
+        let _waiting = Waiting { relay: &self.relay, node, id: &id };
         let lost =
             || ApiError::Unavailable(format!("the agent of node {node} did not answer: its logs cannot be read now"));
         if self.wishes.try_send(wish(&id, pod, &query)).is_err() {
-            self.relay.take(node, &id);
             return Err(lost());
         }
         match tokio::time::timeout(PATIENCE, opened).await {
             Ok(Ok(opened)) => Ok(Box::new(RemoteLog(opened?))),
-            Ok(Err(_)) | Err(_) => {
-                self.relay.take(node, &id);
-                Err(lost())
-            }
+            Ok(Err(_)) | Err(_) => Err(lost()),
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) enum Target {
     Resource(Address),
     /// `POST /api/v1/namespaces/NS/bindings`
     Bindings(Str),
+    /// `POST /apis/steersman.io/v1/jointokens`
+    JoinTokens,
     /// `POST /apis/steersman.io/v1/join`
     Join,
     /// `/apis/steersman.io/v1/nodes/NODE/logs[/ID]`
@@ -95,6 +97,7 @@ pub(crate) fn route(path: &str) -> Option<Target> {
         ["api", "v1"] => Target::Resources(String::new(), "v1".into()),
         ["api", "v1", rest @ ..] => return below("", "v1", rest),
         ["apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"] => Target::CustomResources,
+        ["apis", "steersman.io", "v1", "jointokens"] => Target::JoinTokens,
         ["apis", "steersman.io", "v1", "join"] => Target::Join,
         ["apis", "steersman.io", "v1", "nodes", node, "logs"] => Target::Relay { node: (*node).into(), id: None },
         ["apis", "steersman.io", "v1", "nodes", node, "logs", id] => {

@@ -1,9 +1,11 @@
 //! The composition root: which adapters stand behind the ports of a cluster, what is started, and in which order it ends.
 
 mod builder;
+mod seat;
 mod start;
 
 pub use builder::ClusterBuilder;
+pub(crate) use seat::ProxySeat;
 pub use start::StartError;
 
 use crate::data_dir::{Addresses, DataDir};
@@ -39,6 +41,7 @@ pub struct Cluster {
     loops: Vec<JoinHandle<()>>,
     proxy: Option<Arc<Proxy>>,
     // Released last.
+    _seat: Option<ProxySeat>,
     _addresses: Addresses,
     data_dir: DataDir,
 }

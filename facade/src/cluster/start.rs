@@ -1,6 +1,6 @@
 //! Starting a cluster, in the order in which its parts need each other.
 
-use super::{Cluster, ClusterBuilder};
+use super::{Cluster, ClusterBuilder, ProxySeat};
 use crate::data_dir::{Addresses, DataDir, DataDirError};
 use crate::explain::SchedulerExplainer;
 use crate::live::{OsEntropy, SystemClock, TokioSpawner};
@@ -33,7 +33,7 @@ use steersman_domain::ledger::Resources;
 use steersman_domain::ports::{Clock, Entropy, Store};
 use steersman_http::pki::{Authority, PkiError, write_private};
 use steersman_http::serve::serve;
-use steersman_http::{ApiService, ServiceConfig};
+use steersman_http::{ApiService, LogRelay, ServiceConfig};
 use steersman_runtime::OpenError;
 use steersman_runtime::proxy::{Proxy, ProxyConfig};
 use steersman_store::{JournalError, MemoryStore};
@@ -100,7 +100,11 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
     let core = core(&options, &data_dir, &addresses)?;
     core.api.bootstrap().await?;
 
-    let config = ServiceConfig { authority: Some(authority.clone()), ..ServiceConfig::default() };
+    let config = ServiceConfig {
+        relay: Some(Arc::new(LogRelay::new(core.logs.clone()))),
+        authority: Some(authority.clone()),
+        ..ServiceConfig::default()
+    };
     let service = ApiService::new(core.api.clone(), config);
     let (stop_api, stopped) = watch::channel(false);
     let server = serve_api(&service, &authority, listener, address, stopped)?;
@@ -120,10 +124,12 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
         server,
         loops: loops(&core),
         proxy: None,
+        _seat: None,
         _addresses: addresses,
         data_dir,
     };
-    if options.nodes > 0 {
+    cluster._seat = ProxySeat::take(&cluster.authority.fingerprint()).filter(|_| options.nodes > 0);
+    if cluster._seat.is_some() {
         let (proxy, reports) = Proxy::start(ProxyConfig::default());
         let proxy = Arc::new(proxy);
         let (client, clock, entropy) = (core.client(), core.clock.clone(), core.entropy.clone());
@@ -188,7 +194,7 @@ fn serve_api(
 fn controllers(whys: Whys) -> ControllerHost {
     let reconcilers: Vec<Box<dyn Reconciler>> = vec![
         Box::new(NamespaceReconciler),
-                Box::new(Deployments::default()),
+        Box::new(Deployments::default()),
         Box::new(ReplicaSets::default()),
         Box::new(EndpointsReconciler),
         Box::new(NodeLifecycle::new(NODE_GRACE)),

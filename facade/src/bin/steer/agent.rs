@@ -1,9 +1,12 @@
 //! `steer agent`: a node that joins a cluster.
 
-use anyhow::bail;
+use crate::{out, stop};
+use anyhow::Context as _;
 use clap::Args;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use steersman::http::JoinToken;
+use steersman::{JoinedNode, NodeOptions};
 
 /// The arguments of `agent`.
 #[derive(Args)]
@@ -20,7 +23,7 @@ pub(crate) struct Agent {
     /// The node's name; else the host's
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// Where state is kept; else $XDG_STATE_HOME/steersman
+    /// Where state is kept; else $XDG_STATE_HOME/steersman/agent
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -74,18 +77,44 @@ impl Agent {
     pub(crate) fn options(self) -> anyhow::Result<AgentOptions> {
         let data_dir = match self.data_dir {
             Some(dir) => std::path::absolute(dir)?,
-            None => crate::client::default_state_dir()?,
+            // Apart from a server's, which may run on the same machine.
+            None => crate::client::default_state_dir()?.join("agent"),
         };
         Ok(AgentOptions { server: self.server, token: self.token, address: self.address, name: self.name, data_dir })
     }
 }
 
-/// Runs a node until it is asked to stop.
+/// Runs a node until it is asked to stop, then stops its pods in order; asked again, at once.
 ///
 /// # Errors
 /// When the server cannot be reached, or the token is wrong, used or expired.
 pub(crate) fn run_agent(options: AgentOptions) -> anyhow::Result<()> {
-    bail!("this build has no agent to start with {options:?}")
+    let token = JoinToken::parse(&options.token.0)?;
+    let program = std::env::current_exe().context("finding this program's own file")?;
+    let node = NodeOptions {
+        server: options.server,
+        token,
+        address: options.address,
+        name: options.name,
+        data_dir: options.data_dir,
+        shim: vec![program.into(), "__shim".into()],
+    };
+    stop::block_on(async move |mut stop| {
+        let joined = tokio::select! {
+            biased;
+            () = stop.asked() => return Ok(()),
+            joined = JoinedNode::join(node) => joined?,
+        };
+        out::say(format!("joined as {}", joined.name()))?;
+        stop.asked().await;
+        eprintln!("stopping; press Ctrl-C again to stop at once");
+        tokio::select! {
+            biased;
+            () = stop.asked() => {}
+            () = joined.stop() => {}
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
 //! `steer token`: join tokens for nodes.
 
-use anyhow::bail;
+use crate::client::{Api, Call, ClientFlags};
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use serde_json::json;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,5 +51,11 @@ impl Create {
 /// # Errors
 /// When the server is not there, or refuses.
 pub(crate) fn create_token(options: &TokenOptions) -> anyhow::Result<String> {
-    bail!("this build cannot make tokens with {options:?}")
+    let flags = ClientFlags { kubeconfig: Some(options.data_dir.join("kubeconfig")), context: None };
+    let api = Api::new(&flags)?;
+    let ask = Call::post("/apis/steersman.io/v1/jointokens", &json!({"lifetimeSeconds": options.ttl.as_secs().max(1)}));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let answer = runtime.block_on(api.json(ask))?;
+    let token = answer["token"].as_str().context("the server's answer holds no token: is it of another version?")?;
+    Ok(token.to_owned())
 }

@@ -1,0 +1,205 @@
+//! A node that joins a cluster over the network: it exchanges a token for a certificate, keeps that, and runs an agent, the
+//! process runtime and the service proxy of its host.
+
+use crate::cluster::ProxySeat;
+use crate::data_dir::{Addresses, DataDir, DataDirError};
+use crate::live::{OsEntropy, SystemClock, TokioSpawner};
+use crate::machine;
+use crate::network::Network;
+use crate::node::{NodePorts, ProcessNode, RunningNode};
+use serde::{Deserialize, Serialize};
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use steersman_application::client::Client;
+use steersman_application::driver::agent::Stop;
+use steersman_application::usecase::logs::{LogRegistry, LogSource};
+use steersman_domain::Str;
+use steersman_domain::ports::{Clock, Entropy};
+use steersman_http::pki::{Identity, PkiError, fingerprint, write_private};
+use steersman_http::{ClientError, JoinToken, RemoteClient, RemoteConfig, join_cluster};
+use steersman_runtime::OpenError;
+use steersman_runtime::proxy::{Proxy, ProxyConfig};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// How long to wait before the logs are offered again after the connection broke.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A node before it joins.
+#[derive(Clone, Debug)]
+pub struct NodeOptions {
+    /// `https://HOST:PORT`
+    pub server: String,
+    pub token: JoinToken,
+    /// The address by which other nodes reach this one.
+    pub address: Option<IpAddr>,
+    /// The node's name; `None`: the machine's.
+    pub name: Option<String>,
+    pub data_dir: PathBuf,
+    /// See [`crate::ClusterBuilder::shim`].
+    pub shim: Vec<OsString>,
+}
+
+/// Why a node did not join. Nothing of it runs.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    #[error("joining {server}: {source}")]
+    Client { server: String, source: ClientError },
+    #[error("keeping the certificate: {0}")]
+    Keep(#[from] PkiError),
+    #[error("{path} does not hold the certificate of a node: remove it and join with a new token")]
+    Kept { path: PathBuf },
+    #[error(transparent)]
+    Node(#[from] OpenError),
+}
+
+/// What a node keeps of its joining.
+#[derive(Serialize, Deserialize)]
+struct Membership {
+    node: String,
+    authority: String,
+    certificate: String,
+    key: String,
+}
+
+/// A node that has joined. Dropping it leaves its processes running; `stop` ends them in order.
+pub struct JoinedNode {
+    name: Str,
+    node: RunningNode,
+    stop: watch::Sender<Stop>,
+    loops: Vec<JoinHandle<()>>,
+    proxy: Option<Arc<Proxy>>,
+    _addresses: Addresses,
+    _seat: Option<ProxySeat>,
+    _data_dir: DataDir,
+}
+
+impl std::fmt::Debug for JoinedNode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JoinedNode").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl JoinedNode {
+    /// Joins with the token, or comes back with the certificate that an earlier joining left in the data directory.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or belongs to another cluster, when the token is wrong, used or expired, when the
+    /// name is taken, and when the data directory cannot be used.
+    pub async fn join(options: NodeOptions) -> Result<Self, JoinError> {
+        let data_dir = DataDir::open(&options.data_dir)?;
+        let addresses = data_dir.addresses()?;
+        let name = options.name.clone().unwrap_or_else(machine::hostname);
+        let config = membership(&options, &data_dir, &name).await?;
+        let failed = |source| JoinError::Client { server: options.server.clone(), source };
+        let client: Arc<RemoteClient> = Arc::new(RemoteClient::new(&config).map_err(failed)?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
+
+        let mut loops = Vec::new();
+        let seat = ProxySeat::take(&fingerprint(&config.authority));
+        let proxy = seat.is_some().then(|| {
+            let (proxy, reports) = Proxy::start(ProxyConfig::default());
+            let proxy = Arc::new(proxy);
+            let (client, clock, entropy) = (client.clone() as Arc<dyn Client>, clock.clone(), entropy.clone());
+            loops.push(tokio::spawn(Network { proxy: proxy.clone(), client, clock, entropy, reports }.run()));
+            proxy
+        });
+        let logs = Arc::new(LogRegistry::default());
+        loops.push(tokio::spawn(offer_logs(client.clone(), name.clone(), logs.clone())));
+        let ports = NodePorts {
+            client,
+            clock,
+            entropy,
+            spawner: TokioSpawner::new(Handle::current()),
+            logs,
+            proxy: proxy.clone(),
+            default_runtime: "process".into(),
+            api_server: host_and_port(&options.server),
+        };
+        let address = options.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let stop = watch::Sender::new(Stop::Run);
+        let node = ProcessNode {
+            name: name.as_str().into(),
+            index: 0,
+            parts: 1,
+            address: address.to_string().into(),
+            data_dir: data_dir.path(),
+            addresses: &addresses,
+            shim: options.shim,
+        };
+        let node = ports.process_node(node, stop.subscribe()).await?;
+        let name = name.as_str().into();
+        Ok(JoinedNode { name, node, stop, loops, proxy, _addresses: addresses, _seat: seat, _data_dir: data_dir })
+    }
+
+    /// The name of the node.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Ends the pods within their grace and keeps their objects, then the agent.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(Stop::StopPods);
+        self.node.ended().await;
+        if let Some(proxy) = &self.proxy {
+            proxy.shutdown().await;
+        }
+    }
+}
+
+impl Drop for JoinedNode {
+    fn drop(&mut self) {
+        self.node.abort();
+        for task in &self.loops {
+            task.abort();
+        }
+    }
+}
+
+/// The certificate that is kept, or a new one for the token. A kept one of another cluster or name is not used.
+async fn membership(options: &NodeOptions, data_dir: &DataDir, name: &str) -> Result<RemoteConfig, JoinError> {
+    let path = data_dir.path().join("membership.json");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        let kept: Membership = serde_json::from_str(&text).map_err(|_| JoinError::Kept { path: path.clone() })?;
+        if kept.node == name && fingerprint(&kept.authority) == options.token.fingerprint {
+            let identity = Identity { certificate: kept.certificate, key: kept.key };
+            let server = options.server.clone();
+            return Ok(RemoteConfig { server, authority: kept.authority, identity: Some(identity), token: None });
+        }
+    }
+    let joined = join_cluster(&options.server, &options.token, name).await;
+    let config = joined.map_err(|source| JoinError::Client { server: options.server.clone(), source })?;
+    if let Some(identity) = &config.identity {
+        let kept = Membership {
+            node: name.to_owned(),
+            authority: config.authority.clone(),
+            certificate: identity.certificate.clone(),
+            key: identity.key.clone(),
+        };
+        let text = serde_json::to_string(&kept).expect("texts are always JSON");
+        write_private(&path, &text)?;
+    }
+    Ok(config)
+}
+
+/// Answers the server's wishes for logs, again after each break.
+async fn offer_logs(client: Arc<RemoteClient>, node: String, logs: Arc<LogRegistry>) {
+    loop {
+        let source: Arc<dyn LogSource> = logs.clone();
+        let error = client.serve_logs(&node, source).await;
+        tracing::debug!(%error, "logs are offered again");
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+fn host_and_port(server: &str) -> Option<(Str, u16)> {
+    let (host, port) = server.trim_start_matches("https://").trim_end_matches('/').rsplit_once(':')?;
+    Some((host.into(), port.parse().ok()?))
+}
