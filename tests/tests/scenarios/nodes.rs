@@ -1,0 +1,185 @@
+//! Nodes that fall silent, come back, shrink, and go for good.
+
+use std::time::Duration;
+
+use steersman_application::client::Propagation;
+use steersman_domain::ledger::Resources;
+use steersman_domain::meta::condition;
+use steersman_domain::{Kind, Node, Pod};
+
+use crate::Web;
+use crate::history::State;
+use crate::world::{Setup, check, node_name, slow_to_open};
+
+/// The pods that are neither ended nor ending on a node.
+fn on<'a>(state: &'a State, node: &str) -> Vec<&'a Pod> {
+    state.active("web").into_iter().filter(|p| p.spec.node_name == node).collect()
+}
+
+fn ready(state: &State, node: &str) -> bool {
+    state.get::<Node>(node).is_some_and(|n| n.is_ready() && n.spec.taints.is_empty())
+}
+
+#[test]
+fn a_silent_node_loses_its_pods_and_is_taken_back() {
+    let lost = node_name(0);
+    check(
+        Setup::default(),
+        async |world| {
+            world.create(Web::default().deployment()).await;
+            world.until("web serves", |s| s.rolled_out("web", "v1", 3)).await;
+            world.silence(&lost);
+            let silent = world.now();
+            let state = world
+                .within(Duration::from_secs(60), "the node is unknown", |s| {
+                    let node = s.get::<Node>(&lost).expect("there");
+                    condition(&node.status.conditions, "Ready").is_some_and(|c| c.status == "Unknown")
+                })
+                .await;
+            assert!(world.now() - silent >= Duration::from_secs(30), "not at the first missed renewal");
+            assert_eq!(on(&state, &lost).len(), 1, "its pods are given time\n{state}");
+            world.until("its pods serve no more", |s| s.available("web") == 2).await;
+            let state = world
+                .within(Duration::from_secs(400), "the pod is replaced elsewhere", |s| s.available("web") == 3)
+                .await;
+            assert!(world.now() - silent >= Duration::from_secs(300), "five minutes are tolerated");
+            assert_eq!(on(&state, &lost).len(), 0, "{state}");
+            assert_eq!(world.running_on(&lost).await, 1, "nobody could stop what runs there");
+
+            world.start_agent(&lost);
+            world.until("the node is taken back", |s| ready(s, &lost)).await;
+            let state = world.until("the old pod is gone", |s| s.pods("web").len() == 3).await;
+            assert_eq!((world.running_on(&lost).await, state.available("web")), (0, 3), "{state}");
+            world.edit(Kind::Deployment, "web", |d| d["spec"]["replicas"] = 6.into()).await;
+            let state = world.until("web is larger", |s| s.rolled_out("web", "v1", 6)).await;
+            assert!(!on(&state, &lost).is_empty(), "it takes pods again\n{state}");
+        },
+        |_| {},
+    );
+}
+
+#[test]
+fn a_node_that_is_cut_off_runs_on_and_gives_up_what_was_replaced() {
+    let lost = node_name(2);
+    check(
+        Setup::default(),
+        async |world| {
+            world.create(Web::default().deployment()).await;
+            world.until("web serves", |s| s.rolled_out("web", "v1", 3)).await;
+            world.cut(&lost, true);
+            let replaced = |s: &State| s.available("web") == 3 && on(s, &lost).is_empty();
+            world.within(Duration::from_secs(500), "its pod is replaced", replaced).await;
+            assert_eq!(world.running_on(&lost).await, 1, "nobody could stop what runs there");
+            world.cut(&lost, false);
+            world.until("it is taken back", |s| ready(s, &lost) && s.pods("web").len() == 3).await;
+            assert_eq!(world.running_on(&lost).await, 0);
+        },
+        |_| {},
+    );
+}
+
+#[test]
+fn a_short_silence_moves_nothing() {
+    let lost = node_name(1);
+    check(
+        Setup::default(),
+        async |world| {
+            world.create(Web::default().deployment()).await;
+            let before = world.until("web serves", |s| s.rolled_out("web", "v1", 3)).await;
+            world.silence(&lost);
+            world.pass(Duration::from_secs(120)).await;
+            assert!(!ready(&world.state().await, &lost), "the silence was noticed");
+            world.start_agent(&lost);
+            let after = world.until("all is as it was", |s| ready(s, &lost) && s.rolled_out("web", "v1", 3)).await;
+            let who = |s: &State| -> Vec<String> {
+                s.pods("web")
+                    .iter()
+                    .map(|p| format!("{} {}", p.metadata.uid, p.status.container_statuses[0].restart_count.0))
+                    .collect()
+            };
+            assert_eq!(who(&before), who(&after), "the same pods, and none was restarted");
+        },
+        |_| {},
+    );
+}
+
+#[test]
+fn a_node_that_is_gone_leaves_no_pods_behind() {
+    let lost = node_name(0);
+    check(
+        Setup::default(),
+        async |world| {
+            world.create(Web::default().deployment()).await;
+            world.create(Web::default().pod("alone")).await;
+            world.until("all serve", |s| s.available("web") == 4).await;
+            world.silence(&lost);
+            world.delete(Kind::Node, &lost, Propagation::Background).await;
+            let state = world
+                .within(Duration::from_secs(120), "its pods are collected and replaced", |s| {
+                    s.pods("web").iter().all(|p| p.spec.node_name != lost) && s.available("web") >= 3
+                })
+                .await;
+            assert!(state.get::<Node>(&lost).is_none(), "{state}");
+        },
+        |_| {},
+    );
+}
+
+#[test]
+fn a_node_that_shrank_keeps_what_it_has_and_takes_nothing_more() {
+    let node = node_name(0);
+    let size = |cpu: i64| Resources { cpu_milli: cpu, memory_bytes: 1 << 30, pods: 110, ..Resources::default() };
+    check(
+        Setup { nodes: 1, size: size(4000), ..Setup::default() },
+        async |world| {
+            let web = Web { replicas: 4, cpu: "1", ..Web::default() };
+            world.create(web.deployment()).await;
+            let before = world.until("web serves", |s| s.rolled_out("web", "v1", 4)).await;
+            world.resize(&node, size(2000));
+            world
+                .until("the node is smaller", |s| {
+                    s.get::<Node>(&node)
+                        .is_some_and(|n| n.status.allocatable.get("cpu").is_some_and(|c| c.milli() == 2000))
+                })
+                .await;
+            world.create(Web { cpu: "500m", ..Web::default() }.pod("more")).await;
+            let told = |s: &State| {
+                let scheduled = s.get::<Pod>("more").and_then(|p| condition(&p.status.conditions, "PodScheduled"));
+                scheduled.is_some_and(|c| c.status == "False" && c.message.contains("cpu"))
+            };
+            let state = world.until("the new pod is told why it waits", told).await;
+            let uids = |s: &State| -> Vec<String> {
+                s.pods("web").iter().filter(|p| p.metadata.name != "more").map(|p| p.metadata.uid.to_string()).collect()
+            };
+            assert_eq!(uids(&before), uids(&state), "what ran runs on\n{state}");
+            // Three have to go before there is room for a half again.
+            world.edit(Kind::Deployment, "web", |d| d["spec"]["replicas"] = 2.into()).await;
+            world.until("two are left", |s| s.pods("web").len() == 3).await;
+            assert!(told(&world.state().await), "full is full");
+            world.edit(Kind::Deployment, "web", |d| d["spec"]["replicas"] = 1.into()).await;
+            world.until("the new pod runs", |s| s.get::<Pod>("more").is_some_and(Pod::is_ready)).await;
+        },
+        |_| {},
+    );
+}
+
+#[test]
+fn what_fits_nowhere_waits_for_a_node() {
+    check(
+        Setup { nodes: 1, ..Setup::default() },
+        async |world| {
+            world.create(Web { cpu: "20", ..Web::default() }.pod("large")).await;
+            world
+                .until("it is told why it waits", |s| {
+                    let scheduled = s.get::<Pod>("large").and_then(|p| condition(&p.status.conditions, "PodScheduled"));
+                    scheduled.is_some_and(|c| c.message.to_lowercase().contains("insufficient cpu"))
+                })
+                .await;
+            let size = Resources { cpu_milli: 32_000, memory_bytes: 1 << 30, pods: 10, ..Resources::default() };
+            world.add_node("large-node", size, slow_to_open);
+            let state = world.until("it runs", |s| s.get::<Pod>("large").is_some_and(Pod::is_ready)).await;
+            assert_eq!(state.get::<Pod>("large").map(|p| p.spec.node_name.as_str()), Some("large-node"));
+        },
+        |_| {},
+    );
+}
