@@ -63,7 +63,7 @@ impl SteerUp {
     /// As [`SteerUp::start`].
     #[must_use]
     pub fn start_with(options: Options) -> Self {
-        Self::start_binary(&binary(), options)
+        Self::start_binary(binary(), options)
     }
 
     /// As [`SteerUp::start_with`], of this binary.

@@ -54,19 +54,18 @@ impl Records {
         }
         verdicts.truncate(MAX_NODES);
         verdicts.sort_by(|a, b| a.node.cmp(&b.node));
-        self.note(&decision.pod.key(), summary, waits_for, now, Some(Arc::new(verdicts)));
+        self.note(&decision.pod.key(), (summary, now), waits_for, Some(Arc::new(verdicts)));
     }
 
     pub(super) fn failed(&self, pod: &Key, why: String, now: Time) {
-        self.note(pod, why, Some("the back-off after a failed bind"), now, None);
+        self.note(pod, (why, now), Some("the back-off after a failed bind"), None);
     }
 
     fn note(
         &self,
         pod: &Key,
-        summary: String,
+        (summary, now): (String, Time),
         waits_for: Option<&'static str>,
-        now: Time,
         verdicts: Option<Arc<Vec<NodeVerdict>>>,
     ) {
         let mut inner = self.lock();

@@ -61,8 +61,21 @@ fn words(error: &anyhow::Error) -> String {
             let around: Vec<_> = error.chain().map(ToString::to_string).filter(|text| *text != refused).collect();
             if around.is_empty() { refused } else { format!("{refused} ({})", around.join(": ")) }
         }
-        None => format!("error: {error:#}"),
+        None => format!("error: {}", causes(error)),
     }
+}
+
+/// An error and its causes in one line; a cause that an outer message tells already is not told again.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 /// Whether whoever read the output has enough.
@@ -130,6 +143,7 @@ mod tests {
         let within = Err::<(), _>(refused()).context("applying a.yaml").expect_err("refused");
         assert_eq!(words(&within), "Error from server (NotFound): pods \"a\" not found (applying a.yaml)");
         assert_eq!(words(&anyhow::anyhow!("cause").context("what")), "error: what: cause");
+        assert_eq!(words(&anyhow::anyhow!("cause").context("what: cause")), "error: what: cause");
     }
 
     #[test]
