@@ -22,35 +22,50 @@ const LOCAL_FAILURES_MAX: u32 = 5;
 const LINGER: Duration = Duration::from_secs(1);
 const LINGER_BYTES: usize = 64 * 1024;
 
+/// How long a client may be silent between two requests once its endpoint has gone. An endpoint's own server would have
+/// closed the connection about then.
+const IDLE: Duration = Duration::from_secs(75);
+
 /// Serves `client` to its end. Cancel to cut the connection.
 pub(super) async fn serve(mut client: TcpStream, from: Ipv4Addr, port: Arc<Port>) {
     let _active = port.counters.open();
     // Without it small answers wait for acknowledgements; a socket that refuses it still works.
     let _ = client.set_nodelay(true);
-    let http = port.is_http();
+    if !port.is_http() {
+        return serve_bytes(client, from, &port).await;
+    }
     // An HTTP client speaks first. Choosing only then keeps connections that never asked anything off the endpoints.
-    if http && !matches!(client.peek(&mut [0]).await, Ok(1..)) {
-        return;
+    let mut spoke = matches!(client.peek(&mut [0]).await, Ok(1..));
+    while spoke {
+        let (lease, mut endpoint) = match dial(&port, from).await {
+            Ok(connected) => connected,
+            Err(tried) => return refuse(client, &port, tried, true).await,
+        };
+        match relay_http::copy(&mut client, &mut endpoint, &lease.backend).await {
+            Ok(relay_http::End::Closed) => break,
+            Ok(relay_http::End::Between) => {}
+            Err(_) => return reset(&client, &endpoint),
+        }
+        drop((endpoint, lease));
+        // What the client asks next goes to another endpoint.
+        spoke = matches!(timeout(IDLE, client.peek(&mut [0])).await, Ok(Ok(1..)));
     }
-    let (lease, mut endpoint) = match dial(&port, from).await {
+    linger(client).await;
+}
+
+async fn serve_bytes(mut client: TcpStream, from: Ipv4Addr, port: &Port) {
+    let (_lease, mut endpoint) = match dial(port, from).await {
         Ok(connected) => connected,
-        Err(tried) => return refuse(client, &port, tried, http).await,
+        Err(tried) => return refuse(client, port, tried, false).await,
     };
-    let result = if http {
-        relay_http::copy(&mut client, &mut endpoint, &lease.backend).await
-    } else {
-        relay::copy(&mut client, &mut endpoint).await
-    };
-    if result.is_err() {
-        // Whatever broke on one side must look broken, not finished, on the other.
-        let _ = (client.set_zero_linger(), endpoint.set_zero_linger());
-        return;
+    if relay::copy(&mut client, &mut endpoint).await.is_err() {
+        reset(&client, &endpoint);
     }
-    drop(endpoint);
-    drop(lease);
-    if http {
-        linger(client).await;
-    }
+}
+
+/// Whatever broke on one side must look broken, not finished, on the other.
+fn reset(client: &TcpStream, endpoint: &TcpStream) {
+    let _ = (client.set_zero_linger(), endpoint.set_zero_linger());
 }
 
 /// Connects to an endpoint, trying every usable one once. On failure returns how many were tried.

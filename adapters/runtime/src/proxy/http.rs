@@ -17,12 +17,23 @@ const MAX_PIPELINED: usize = 64;
 /// The state of one client's connection to one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    /// Requests not yet answered, oldest first; true for HEAD, whose response has no body.
-    unanswered: VecDeque<bool>,
+    /// Requests not yet answered, oldest first.
+    unanswered: VecDeque<Asked>,
     request: Option<Body>,
     response: Option<Body>,
     opaque: bool,
     closing: bool,
+    /// One of both sides said that this connection ends after the answer.
+    last: bool,
+}
+
+/// A request that waits for its answer.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    /// A HEAD, whose response has no body.
+    head_only: bool,
+    /// The client wants no other answer on this connection.
+    last: bool,
 }
 
 /// What to do with bytes from the endpoint.
@@ -51,6 +62,11 @@ impl Exchange {
     /// The client was told that the connection closes: no further request is taken from it.
     pub(super) fn is_closing(&self) -> bool {
         self.closing && self.request.is_none()
+    }
+
+    /// The client counts on asking again over this connection: every answer has passed whole, and nobody spoke of an end.
+    pub(super) fn keeps_client(&self) -> bool {
+        self.is_idle() && !self.closing && !self.last
     }
 
     /// Follows bytes from the client. Returns how many may pass; the rest is the beginning of a head.
@@ -128,7 +144,8 @@ impl Exchange {
             // RFC 9112, 6.3: such a request has no reliable length.
             Framing::OtherCoding => return Err(Opaque),
         };
-        self.unanswered.push_back(method == "HEAD");
+        let last = ends_connection(request.version, request.headers);
+        self.unanswered.push_back(Asked { head_only: method == "HEAD", last });
         Ok(length)
     }
 
@@ -136,7 +153,7 @@ impl Exchange {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
         let mut response = httparse::Response::new(&mut headers);
         // Nothing was asked: a greeting or a timeout notice, in any case not an answer.
-        let head_only = *self.unanswered.front().ok_or(Opaque)?;
+        let asked = *self.unanswered.front().ok_or(Opaque)?;
         let Some(length) = head_length(response.parse(data), data)? else { return Ok((0, None)) };
         let status = response.code.ok_or(Opaque)?;
         if status == 101 {
@@ -147,7 +164,8 @@ impl Exchange {
         }
         let framing = framing(response.headers)?;
         self.unanswered.pop_front();
-        self.response = if head_only || status == 204 || status == 304 {
+        self.last |= asked.last || ends_connection(response.version, response.headers);
+        self.response = if asked.head_only || status == 204 || status == 304 {
             None
         } else {
             match framing {
@@ -171,6 +189,13 @@ fn head_length(parsed: httparse::Result<usize>, data: &[u8]) -> Result<Option<us
         Ok(httparse::Status::Partial) if data.len() < MAX_HEAD_BYTES => Ok(None),
         Ok(httparse::Status::Partial) | Err(_) => Err(Opaque),
     }
+}
+
+/// Whether a message is the last of its sender's on this connection (RFC 9112, 9.3). HTTP/1.0 is taken at its word, which
+/// is that it ends, unless it says otherwise.
+fn ends_connection(version: Option<u8>, headers: &[httparse::Header<'_>]) -> bool {
+    let says = |wanted: &[u8]| connection_options(headers).any(|option| option.eq_ignore_ascii_case(wanted));
+    says(b"close") || (version == Some(0) && !says(b"keep-alive"))
 }
 
 enum Framing {
@@ -218,7 +243,10 @@ fn with_connection_close(head: &[u8], headers: &[httparse::Header<'_>]) -> Vec<u
         let dropped = name.eq_ignore_ascii_case(b"connection") || name.eq_ignore_ascii_case(b"keep-alive");
         if lines.peek().is_none() {
             out.extend_from_slice(b"Connection: close");
-            for option in connection_options(headers) {
+            let replaced = |option: &[u8]| {
+                option.is_empty() || option.eq_ignore_ascii_case(b"close") || option.eq_ignore_ascii_case(b"keep-alive")
+            };
+            for option in connection_options(headers).filter(|option| !replaced(option)) {
                 out.extend_from_slice(b", ");
                 out.extend_from_slice(option);
             }
@@ -233,10 +261,7 @@ fn with_connection_close(head: &[u8], headers: &[httparse::Header<'_>]) -> Vec<u
 
 fn connection_options<'a>(headers: &'a [httparse::Header<'a>]) -> impl Iterator<Item = &'a [u8]> {
     let lines = headers.iter().filter(|header| header.name.eq_ignore_ascii_case("connection"));
-    let options = lines.flat_map(|header| header.value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-    options.filter(|option| {
-        !option.is_empty() && !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
-    })
+    lines.flat_map(|header| header.value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]

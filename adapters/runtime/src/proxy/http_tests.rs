@@ -141,3 +141,22 @@ fn a_flood_of_pipelined_requests_is_not_followed() {
     assert_eq!(exchange.on_request(&flood), flood.len());
     assert!(exchange.opaque);
 }
+
+#[test]
+fn a_client_is_kept_until_one_side_speaks_of_the_end() {
+    let keeps = |request: &[u8], head: &[u8]| {
+        let (_, exchange) = answer(&[request], head, false);
+        assert!(exchange.is_idle());
+        exchange.keeps_client()
+    };
+    assert!(keeps(GET, OK));
+    assert!(!keeps(b"GET / HTTP/1.1\r\nConnection: foo, Close\r\n\r\n", OK));
+    assert!(!keeps(GET, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi"));
+    assert!(!keeps(b"GET / HTTP/1.0\r\n\r\n", OK));
+    assert!(!keeps(GET, b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi"));
+    let kept = b"GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n";
+    assert!(keeps(kept, b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi"));
+    let (_, told) = answer(&[GET], OK, true);
+    assert!(!told.keeps_client());
+    assert!(!asked(&[GET]).keeps_client(), "an answer is due");
+}

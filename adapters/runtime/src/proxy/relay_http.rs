@@ -1,5 +1,5 @@
 //! The relay of HTTP ports: as [`relay`](super::relay), but it follows the messages, says `Connection: close` in the
-//! answers of a draining endpoint, and ends a connection to it as soon as no request is open.
+//! answers of a draining endpoint, and leaves it as soon as no request is open.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -102,11 +102,21 @@ impl Relay {
     }
 }
 
+/// How an exchange with an endpoint ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// The client expects no further answer.
+    Closed,
+    /// The endpoint drains between two requests. The client knows nothing of it: closing now could cross its next request,
+    /// which would be lost, so that request belongs to another endpoint.
+    Between,
+}
+
 /// Copies both ways until the exchange is over: the endpoint closed, or it drains and no request is open.
 ///
 /// # Errors
 /// The first failure of either socket; the connection cannot go on.
-pub(super) async fn copy(client: &mut TcpStream, endpoint: &mut TcpStream, backend: &Backend) -> io::Result<()> {
+pub(super) async fn copy(client: &mut TcpStream, endpoint: &mut TcpStream, backend: &Backend) -> io::Result<End> {
     let mut relay = Relay::default();
     let mut changed = pin!(backend.pod.changed.notified());
     poll_fn(|cx| {
@@ -116,13 +126,16 @@ pub(super) async fn copy(client: &mut TcpStream, endpoint: &mut TcpStream, backe
         }
         let down = relay.poll_down(cx, endpoint, client, backend)?;
         let up = relay.poll_up(cx, client, endpoint)?;
-        let over = match down {
+        let end = match down {
             // A protocol that is not followed may close one half and go on; HTTP servers never do.
-            Poll::Ready(()) => up.is_ready() || !relay.exchange.is_opaque(),
-            Poll::Pending if !relay.is_idle() => false,
-            Poll::Pending => relay.exchange.is_closing() || (backend.is_draining() && !has_bytes(client)),
+            Poll::Ready(()) => (up.is_ready() || !relay.exchange.is_opaque()).then_some(End::Closed),
+            Poll::Pending if !relay.is_idle() => None,
+            Poll::Pending if relay.exchange.is_closing() => Some(End::Closed),
+            Poll::Pending if !backend.is_draining() => None,
+            Poll::Pending if up.is_pending() && relay.exchange.keeps_client() => Some(End::Between),
+            Poll::Pending => (!has_bytes(client)).then_some(End::Closed),
         };
-        if over { Poll::Ready(Ok(())) } else { Poll::Pending }
+        end.map_or(Poll::Pending, |end| Poll::Ready(Ok(end)))
     })
     .await
 }

@@ -52,9 +52,9 @@ async fn an_answer_in_flight_says_close_and_ends_the_connection() {
 }
 
 #[tokio::test]
-async fn an_idle_keep_alive_connection_is_closed_at_once() {
+async fn an_idle_keep_alive_connection_leaves_at_once_and_asks_another_endpoint() {
     let net = Net(31);
-    let listener = server(&net, 0).await;
+    let (listener, new) = (server(&net, 0).await, server(&net, 1).await);
     let proxy = start(&net.http([0]));
     let (mut client, mut served) = asked(&net, &listener).await;
     served.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await.unwrap();
@@ -63,6 +63,26 @@ async fn an_idle_keep_alive_connection_is_closed_at_once() {
     read_until(&mut served, "\r\n\r\n").await;
     served.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     read_until(&mut client, "\r\n\r\n").await;
+    proxy.apply(&net.http([0, 1])).unwrap();
+    proxy.drain(&uid(0)).idle_within(DEADLINE).await.unwrap();
+    assert!(within("the server's end", served.read_u8()).await.is_err());
+    client.write_all(GET).await.unwrap();
+    let (mut served, _) = within("the dial", new.accept()).await.unwrap();
+    assert_eq!(read_until(&mut served, "\r\n\r\n").await.as_bytes(), GET);
+    served.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    assert_eq!(read_until(&mut client, "\r\n\r\n").await, "HTTP/1.1 204 No Content\r\n\r\n");
+}
+
+#[tokio::test]
+async fn a_client_that_was_told_of_the_end_is_closed() {
+    let net = Net(38);
+    let listener = server(&net, 0).await;
+    let proxy = start(&net.http([0]));
+    let (mut client, mut served) = asked(&net, &listener).await;
+    // The server is slow to close what it announced to close.
+    let answer = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nhi";
+    served.write_all(answer.as_bytes()).await.unwrap();
+    assert_eq!(read_until(&mut client, "hi").await, answer);
     proxy.drain(&uid(0)).idle_within(DEADLINE).await.unwrap();
     assert_eq!(rest(&mut client).await, "");
 }
@@ -198,18 +218,12 @@ async fn keep_alive_pod(net: &Net, index: u8) -> JoinSet<()> {
     pod
 }
 
-/// Sends one request after the other on one connection, taking a new one when it is told to or, as HTTP clients do,
-/// when the connection ended before any byte of an answer.
+/// Sends one request after the other on one connection, taking a new one only when it is told to.
 async fn keep_alive_client(address: SocketAddr, stop: &AtomicUsize, served: &AtomicUsize) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     while stop.load(Ordering::Relaxed) == 0 {
-        let sent = stream.write_all(GET).await;
-        let first = if sent.is_ok() { stream.read_u8().await } else { Ok(0) };
-        let Ok(first @ b'H') = first else {
-            stream = TcpStream::connect(address).await.unwrap();
-            continue;
-        };
-        let mut answer = vec![first];
+        stream.write_all(GET).await.expect("the connection ended unasked");
+        let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n\r\nhi") {
             answer.push(stream.read_u8().await.expect("an answer was cut"));
         }
