@@ -1,15 +1,41 @@
-//! The scheduler's records as the API explains them.
+//! The records of the scheduler and of the controllers as the API explains them.
 
+use steersman_application::driver::controllers::{Why, Whys};
 use steersman_application::driver::scheduler::{Record, Records};
 use steersman_application::usecase::explain::{ExplainedEvent, ExplainedNode, Explainer, Explanation};
-use steersman_domain::{Key, Str};
+use steersman_domain::{Key, Kind, Str};
 
-/// Explains out of the scheduler's records.
-pub(crate) struct SchedulerExplainer(pub(crate) Records);
+/// Explains pods out of the scheduler's records, everything else out of the controllers'.
+pub(crate) struct RecordExplainer {
+    pub(crate) records: Records,
+    pub(crate) whys: Whys,
+}
 
-impl Explainer for SchedulerExplainer {
-    fn explain(&self, pod: &Key) -> Option<Explanation> {
-        self.0.get(pod).map(|record| explanation(&record))
+impl Explainer for RecordExplainer {
+    fn explain(&self, key: &Key) -> Option<Explanation> {
+        if key.kind == Kind::Pod {
+            return self.records.get(key).map(|record| explanation(&record));
+        }
+        let whys = self.whys.get(key);
+        (!whys.is_empty()).then(|| reconciled(&whys))
+    }
+}
+
+/// The last reasons of each controller.
+fn reconciled(whys: &[Why]) -> Explanation {
+    let last = whys.iter().max_by_key(|why| why.since);
+    let history = whys.iter().flat_map(|why| {
+        why.reasons.iter().map(|reason| ExplainedEvent {
+            time: why.since,
+            what: why.controller.into(),
+            why: reason.clone(),
+        })
+    });
+    Explanation {
+        phase: "Reconciled".into(),
+        summary: last.map(|why| why.reasons.join("; ")).unwrap_or_default(),
+        history: history.collect(),
+        ..Explanation::default()
     }
 }
 

@@ -50,12 +50,18 @@ pub(crate) struct ProcessNode<'a> {
 /// A running agent.
 pub(crate) struct RunningNode {
     task: JoinHandle<()>,
+    ended: bool,
 }
 
 impl RunningNode {
-    /// Waits until the agent has ended.
+    /// Waits until the agent has ended. Cancelling loses nothing.
     pub(crate) async fn ended(&mut self) {
-        if let Err(error) = (&mut self.task).await
+        if self.ended {
+            return;
+        }
+        let outcome = (&mut self.task).await;
+        self.ended = true;
+        if let Err(error) = outcome
             && error.is_panic()
         {
             tracing::error!(%error, "a node agent panicked");
@@ -141,6 +147,6 @@ impl NodePorts {
             agent.run(stop).await;
             logs.unregister(&name, &source);
         });
-        RunningNode { task }
+        RunningNode { task, ended: false }
     }
 }

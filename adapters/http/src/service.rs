@@ -214,7 +214,7 @@ impl Call<'_> {
             ("binding", &Method::POST) if offered => self.bind(address, body).await,
             ("eviction", &Method::POST) if offered => self.evict(address, body).await,
             ("log", &Method::GET) if offered => self.log(address).await,
-            ("explain", &Method::GET) if address.wire.plural == "pods" => self.explain(address).await,
+            ("explain", &Method::GET) => self.explain(address).await,
             (sub @ ("exec" | "attach" | "portforward"), _) if address.wire.plural == "pods" => {
                 Err(Failure::not_supported(format!(
                     "pods/{sub} is not supported: this server does not open streams into pods yet; use `kubectl logs` to \

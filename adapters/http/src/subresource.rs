@@ -59,12 +59,12 @@ impl Call<'_> {
         Err(Failure::no_such_path())
     }
 
-    /// Why a pod is where it is, or waits.
+    /// Why a pod is where it is, or waits; why any other object was left or changed as it is.
     pub(crate) async fn explain(self, address: &Address) -> Result<Response<Body>, Failure> {
         let key = address.key().ok_or_else(Failure::no_such_path)?;
         let explanation = self.api().explain(&key).await?.unwrap_or_else(|| Explanation {
             phase: "Unknown".into(),
-            summary: "the scheduler has not looked at this pod since it started".into(),
+            summary: "nothing has been decided about it since the server started".into(),
             ..Explanation::default()
         });
         let value = serde_json::to_value(explanation)

@@ -1,20 +1,20 @@
-//! Why a pod is where it is: what the scheduler knows, as data.
+//! Why an object is as it is: what the scheduler and the controllers know, as data.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use steersman_domain::{Key, Str, Time};
 
-/// Who can explain the placement of pods: the scheduler's driver.
+/// Who can explain: the scheduler's driver for pods, the controllers' for everything else.
 pub trait Explainer: Send + Sync + 'static {
-    /// What is known of the pod; `None` when it was never seen. Answers from memory and never blocks for long.
-    fn explain(&self, pod: &Key) -> Option<Explanation>;
+    /// What is known of the object; `None` when it was never seen. Answers from memory and never blocks for long.
+    fn explain(&self, key: &Key) -> Option<Explanation>;
 }
 
-/// What is known of the placement of one pod.
+/// What is known of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Explanation {
-    /// Where the pod stands: `Queued`, `BackingOff`, `Unschedulable`, `Binding`, `Bound`.
+    /// Where a pod stands: `Queued`, `BackingOff`, `Unschedulable`, `Binding`, `Bound`; other objects are `Reconciled`.
     pub phase: String,
     /// One sentence: `0/3 nodes are available: 2 Insufficient cpu, …`.
     pub summary: String,
@@ -40,7 +40,7 @@ pub struct ExplainedNode {
     pub total: i64,
 }
 
-/// One thing that happened to the pod in the scheduler.
+/// One thing that was decided.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExplainedEvent {

@@ -95,11 +95,11 @@ impl Api {
         *self.explainer.write().unwrap_or_else(PoisonError::into_inner) = Some(explainer);
     }
 
-    /// Why a pod is where it is, or waits; `None` when the scheduler has not seen it.
-    pub async fn explain(&self, pod: &Key) -> Result<Option<Explanation>, ApiError> {
-        self.get(pod).await?;
+    /// Why an object is as it is; `None` when nothing was decided about it.
+    pub async fn explain(&self, key: &Key) -> Result<Option<Explanation>, ApiError> {
+        self.get(key).await?;
         let explainer = self.explainer.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Ok(explainer.and_then(|e| e.explain(pod)))
+        Ok(explainer.and_then(|e| e.explain(key)))
     }
 
     /// The clock of the API.

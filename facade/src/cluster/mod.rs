@@ -10,6 +10,7 @@ pub use start::StartError;
 
 use crate::data_dir::{Addresses, DataDir};
 use crate::node::RunningNode;
+use std::future::Future;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +23,9 @@ use steersman_http::pki::Authority;
 use steersman_runtime::proxy::Proxy;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// How long killed pods may take to be gone and noted; more only when the host is in trouble.
+const KILL: Duration = Duration::from_secs(3);
 
 /// How long a cluster waits for its API to finish open requests.
 const API_STOP: Duration = Duration::from_secs(5);
@@ -95,18 +99,31 @@ impl Cluster {
     /// the API and the loops. Dropping the future half-way ends the rest at once.
     pub async fn stop(mut self) {
         self.stop_nodes.send_replace(Stop::StopPods);
-        for node in &mut self.nodes {
-            node.ended().await;
-        }
+        nodes_ended(&mut self.nodes).await;
         self.end().await;
+    }
+
+    /// As [`Cluster::stop`], but once `hurry` is over whatever still runs is killed, and the rest ends at once.
+    pub async fn stop_or_kill(mut self, hurry: impl Future<Output = ()>) {
+        self.stop_nodes.send_replace(Stop::StopPods);
+        let hurried = tokio::select! {
+            biased;
+            () = nodes_ended(&mut self.nodes) => false,
+            () = hurry => true,
+        };
+        if !hurried {
+            return self.end().await;
+        }
+        self.stop_nodes.send_replace(Stop::KillPods);
+        if tokio::time::timeout(KILL, nodes_ended(&mut self.nodes)).await.is_err() {
+            tracing::warn!("some pods did not end; the next start adopts them");
+        }
     }
 
     /// Ends this process's part and leaves the processes of pods running: the next start adopts them.
     pub async fn leave(mut self) {
         self.stop_nodes.send_replace(Stop::LeavePods);
-        for node in &mut self.nodes {
-            node.ended().await;
-        }
+        nodes_ended(&mut self.nodes).await;
         self.end().await;
     }
 
@@ -122,6 +139,13 @@ impl Cluster {
         if let Some(proxy) = &self.proxy {
             proxy.shutdown().await;
         }
+    }
+}
+
+/// Waits for all nodes. Cancelling loses nothing.
+async fn nodes_ended(nodes: &mut [RunningNode]) {
+    for node in nodes {
+        node.ended().await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Cluster, ClusterBuilder, ProxySeat};
 use crate::data_dir::{Addresses, DataDir, DataDirError};
-use crate::explain::SchedulerExplainer;
+use crate::explain::RecordExplainer;
 use crate::live::{OsEntropy, SystemClock, TokioSpawner};
 use crate::machine;
 use crate::network::Network;
@@ -158,18 +158,9 @@ fn core(options: &ClusterBuilder, data_dir: &DataDir, addresses: &Addresses) -> 
         service_cidr: ServiceCidr::new(addresses.services(), 20)?,
     };
     let api = Arc::new(Api::new(ports, config));
-    let records = Records::default();
-    api.set_explainer(Arc::new(SchedulerExplainer(records.clone())));
-    Ok(Core {
-        api,
-        store,
-        clock,
-        entropy,
-        logs,
-        records,
-        whys: Whys::default(),
-        default_runtime: options.default_runtime.clone(),
-    })
+    let (records, whys) = (Records::default(), Whys::default());
+    api.set_explainer(Arc::new(RecordExplainer { records: records.clone(), whys: whys.clone() }));
+    Ok(Core { api, store, clock, entropy, logs, records, whys, default_runtime: options.default_runtime.clone() })
 }
 
 fn serve_api(

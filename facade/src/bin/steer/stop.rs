@@ -65,12 +65,20 @@ pub(crate) async fn start(builder: ClusterBuilder, stop: &mut Stop) -> anyhow::R
     Ok(Some(cluster))
 }
 
-/// Stops a cluster in order; asked again, at once.
+/// Stops a cluster in order; asked again, without grace; asked once more, not even waiting for that.
 pub(crate) async fn end(cluster: Cluster, stop: &mut Stop) {
     eprintln!("stopping; press Ctrl-C again to stop at once");
+    let (hurry, hurried) = tokio::sync::oneshot::channel::<()>();
+    let again = async {
+        stop.asked().await;
+        // Nobody waits for it when the cluster has just ended.
+        let _ended = hurry.send(());
+        stop.asked().await;
+    };
+    let stopped = cluster.stop_or_kill(async { drop(hurried.await) });
     tokio::select! {
         biased;
-        () = stop.asked() => {}
-        () = cluster.stop() => {}
+        () = stopped => {}
+        () = again => {}
     }
 }

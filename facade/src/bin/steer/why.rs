@@ -34,8 +34,9 @@ pub(crate) async fn run(why: Why) -> anyhow::Result<()> {
     if resource.is("", "Pod") {
         return out::print(&pod(&api, &path, &name, now).await?);
     }
-    let object = api.json(Call::get(path)).await?;
-    out::print(&other(&api, &resource, &object, now).await?)?;
+    let object = api.json(Call::get(path.clone())).await?;
+    let explained = api.json(Call::get(format!("{path}/explain"))).await?;
+    out::print(&other(&api, (&resource, &object), &explained, now).await?)?;
     let Ok(selector) = logs::selector_of(&resource, &object) else { return Ok(()) };
     let pods_path = format!("/api/v1/namespaces/{namespace}/pods");
     let pods = api.list(&Call::get(pods_path.clone()).query("labelSelector", selector)).await?;
@@ -65,11 +66,20 @@ async fn pod(api: &Api, path: &str, name: &str, now: i64) -> anyhow::Result<Stri
     Ok(explanation(name, &explained, now))
 }
 
-async fn other(api: &Api, resource: &Resource, object: &Value, now: i64) -> anyhow::Result<String> {
+async fn other(
+    api: &Api,
+    (resource, object): (&Resource, &Value),
+    explained: &Value,
+    now: i64,
+) -> anyhow::Result<String> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let mut text = format!("{}\n", resource.named(name));
     if let Some(conditions) = object["status"]["conditions"].as_array().filter(|list| !list.is_empty()) {
         text.push_str(&section("Conditions", &describe::condition_table(conditions, now)));
+    }
+    let decided = history(explained, now);
+    if decided.len() > 1 {
+        text.push_str(&section("Last decided", &decided));
     }
     let events = events::of(api, object).await?;
     let latest = &events[events.len().saturating_sub(MOST_EVENTS)..];
@@ -103,14 +113,21 @@ fn explanation(name: &str, explained: &Value, now: i64) -> String {
     if !list("nodes").is_empty() {
         page.push_str(&section("Nodes", &nodes(list("nodes"))));
     }
-    if !list("history").is_empty() {
-        let mut lines = vec![["AGE", "WHAT", "WHY"].map(str::to_owned).to_vec()];
-        for step in list("history") {
-            lines.push(vec![out::age(&step["time"], now), text(&step["what"]), text(&step["why"])]);
-        }
-        page.push_str(&section("History", &lines));
+    let decided = history(explained, now);
+    if decided.len() > 1 {
+        page.push_str(&section("History", &decided));
     }
     page
+}
+
+/// What was decided and why, under a line of titles.
+fn history(explained: &Value, now: i64) -> Vec<Vec<String>> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let mut lines = vec![["AGE", "WHAT", "WHY"].map(str::to_owned).to_vec()];
+    for step in explained["history"].as_array().into_iter().flatten() {
+        lines.push(vec![out::age(&step["time"], now), text(&step["what"]), text(&step["why"])]);
+    }
+    lines
 }
 
 /// Nodes with what the filters said and how they scored, the best first.
