@@ -49,11 +49,13 @@ fn report(end: &End, delete: bool) -> Step {
 fn stop(pod: &Pod, observed: &PodRuntimeState, end: &End, (now, mut until): (Time, Earliest)) -> Step {
     match end.drain {
         Progress::Todo => {
-            let within = end.deadline.since(now) / 2;
-            return Step::Drain { within };
+            return Step::Drain { until: now.after(end.deadline.since(now) / 2) };
         }
-        Progress::Doing => return until.wait(),
-        Progress::Done => {}
+        Progress::Doing if now < end.drain_until => {
+            until.add(end.drain_until);
+            return until.wait();
+        }
+        Progress::Doing | Progress::Done => {}
     }
     let others = all_containers(pod).filter(|(role, _)| *role != Role::Sidecar);
     let mut alive = false;

@@ -61,6 +61,8 @@ pub enum Stop {
     Run,
     /// Stop all pods in order and keep their objects: the next agent starts them again. Then end.
     StopPods,
+    /// As `StopPods`, but without grace: also for those that are being stopped with it.
+    KillPods,
     /// End at once and leave everything running: the next agent adopts it.
     LeavePods,
 }
@@ -141,8 +143,8 @@ impl Agent {
             asked = asked(&mut stop) => asked,
             never = pods::run(Arc::clone(shared)) => match never {},
         };
-        if asked == Stop::StopPods {
-            self.stop_pods(&mut stop).await;
+        if asked != Stop::LeavePods {
+            self.stop_pods(asked, &mut stop).await;
         }
         tokio::select! {
             biased;
@@ -152,25 +154,33 @@ impl Agent {
         drop((writer, node, guard));
     }
 
-    /// Ends all pods side by side, each within its own grace; cut short by [`Stop::LeavePods`].
-    async fn stop_pods(&self, stop: &mut watch::Receiver<Stop>) {
+    /// Ends all pods side by side, each within its own grace; cut short by [`Stop::KillPods`], and by [`Stop::LeavePods`].
+    async fn stop_pods(&self, asked: Stop, stop: &mut watch::Receiver<Stop>) {
         let events = pods::follow_runtimes(&self.shared).await;
-        for (inbox, pod) in self.shared.registry.all() {
-            inbox.observed(observe::Observation::StopAsked { grace: next::grace(&pod) });
-        }
-        let leave = async {
-            while *stop.borrow_and_update() != Stop::LeavePods {
-                if stop.changed().await.is_err() {
-                    return;
+        self.tell_pods(asked);
+        let cut_short = async {
+            loop {
+                let Ok(()) = stop.changed().await else { return };
+                match *stop.borrow_and_update() {
+                    Stop::LeavePods => return,
+                    Stop::KillPods => self.tell_pods(Stop::KillPods),
+                    Stop::StopPods | Stop::Run => {}
                 }
             }
         };
         tokio::select! {
             biased;
             () = self.shared.registry.empty() => {}
-            () = leave => {}
+            () = cut_short => {}
         }
         drop(events);
+    }
+
+    fn tell_pods(&self, asked: Stop) {
+        for (inbox, pod) in self.shared.registry.all() {
+            let grace = if asked == Stop::KillPods { Duration::ZERO } else { next::grace(&pod) };
+            inbox.observed(observe::Observation::StopAsked { grace });
+        }
     }
 }
 

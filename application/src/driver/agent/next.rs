@@ -31,9 +31,9 @@ pub enum Step {
         cause: EndCause,
         deadline: Time,
     },
-    /// Out of every proxy, and wait for connections to end, at most this long.
+    /// Out of every proxy, and wait for connections to end, at most until then.
     Drain {
-        within: Duration,
+        until: Time,
     },
     /// preStop, SIGTERM, and SIGKILL at the deadline.
     Stop {

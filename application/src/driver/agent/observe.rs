@@ -99,9 +99,10 @@ impl PodRuntimeState {
                 }
             }
             Step::Begin { cause, deadline } => self.begin_end(*cause, *deadline),
-            Step::Drain { .. } => {
+            Step::Drain { until } => {
                 if let Some(end) = &mut self.end {
                     end.drain = Progress::Doing;
+                    end.drain_until = *until;
                 }
             }
             Step::Stop { container, attempt, .. } => {
@@ -168,29 +169,33 @@ impl PodRuntimeState {
                     Some(end) if end.cause == EndCause::DeadlineExceeded => {
                         self.begin_end(EndCause::AgentStop, deadline);
                     }
-                    Some(_) => {}
+                    Some(_) => self.shorten(deadline, now),
                 }
             }
         }
     }
 
-    /// A later request to delete with less grace brings the deadline forward; it never moves back.
-    pub fn shorten(&mut self, deadline: Time) {
-        if let Some(end) = &mut self.end {
-            end.deadline = end.deadline.min(deadline);
+    /// A later request to end with less grace brings the deadline forward, and the end of a drain under way with it; they
+    /// never move back.
+    pub fn shorten(&mut self, deadline: Time, now: Time) {
+        if let Some(end) = &mut self.end
+            && deadline < end.deadline
+        {
+            end.deadline = deadline;
+            end.drain_until = end.drain_until.min(now.after(deadline.since(now) / 2));
         }
     }
 
     fn begin_end(&mut self, cause: EndCause, deadline: Time) {
-        let (drain, deadline) = match &self.end {
+        let (drain, drain_until, deadline) = match &self.end {
             Some(end) if end.cause != EndCause::DeadlineExceeded || self.any_alive() => {
-                (end.drain, end.deadline.min(deadline))
+                (end.drain, end.drain_until, end.deadline.min(deadline))
             }
-            Some(_) | None => (Progress::Todo, deadline),
+            Some(_) | None => (Progress::Todo, deadline, deadline),
         };
         // What is gone has no grace: its address may be given to another pod at any time.
         let drain = if cause == EndCause::Gone { Progress::Done } else { drain };
-        self.end = Some(End { cause, deadline, drain, report: Progress::Todo });
+        self.end = Some(End { cause, deadline, drain, drain_until, report: Progress::Todo });
     }
 
     fn running(&mut self, container: &str, attempt: u32) -> Option<&mut Running> {

@@ -190,6 +190,8 @@ pub struct End {
     /// When what still runs is killed.
     pub deadline: Time,
     pub drain: Progress,
+    /// When a drain under way is no longer waited for.
+    pub drain_until: Time,
     /// The last status is written, and the object deleted where that is the cause.
     pub report: Progress,
 }

@@ -128,7 +128,8 @@ impl Worker {
             pod.metadata.is_deleting() && (!self.pod.metadata.is_deleting() || grace < deletion_grace(&self.pod));
         self.pod = pod;
         if shorter && self.state.end.as_ref().is_some_and(|end| end.cause == EndCause::Deleted) {
-            self.state.shorten(self.shared.clock.now().after(grace));
+            let now = self.shared.clock.now();
+            self.state.shorten(now.after(grace), now);
             self.set_deadline();
         }
     }
@@ -257,7 +258,8 @@ impl Worker {
                 // Not ready first, so that endpoints leave while connections drain.
                 self.publish().await;
             }
-            Step::Drain { within } => {
+            Step::Drain { until } => {
+                let within = until.since(self.shared.clock.now());
                 self.spawn(Effect::Drain, Box::pin(effects::drain(self.context(), within)));
             }
             Step::Stop { container, attempt, deadline } => {

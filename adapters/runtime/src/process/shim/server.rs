@@ -21,6 +21,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use steersman_domain::Str;
 
+/// How long a shim without a program waits for an agent: one that restarts is back by then.
+const ALONE: Duration = Duration::from_secs(10);
+
 /// Who waits for an answer: a connection, and the number of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Waiter {
@@ -46,6 +49,8 @@ pub(super) struct Shim {
     pub(super) commands: BTreeMap<u64, RunningCommand>,
     binds: BTreeMap<u64, OwnedFd>,
     /// The shim is to end when its containers have; who asked for it.
+    /// Since when there is neither a program nor anybody who asks.
+    alone_since: Option<Instant>,
     pub(super) ending: Option<Vec<Waiter>>,
 }
 
@@ -82,6 +87,7 @@ impl Shim {
             containers: BTreeMap::new(),
             commands: BTreeMap::new(),
             binds: BTreeMap::new(),
+            alone_since: None,
             ending: None,
         };
         for mut state in record::load_containers(&shim.dir) {
@@ -113,19 +119,30 @@ impl Shim {
     pub(super) fn run(&mut self) -> io::Result<()> {
         // Only now, for the kernel may take its time, and whoever started the shim waits for it to be ready.
         self.join_own_group();
+        self.look_around();
         while !self.is_finished() {
             let ready = self.wait()?;
             for (source, flags) in ready {
                 self.handle(&source, flags);
             }
             self.tend(Instant::now());
+            self.look_around();
         }
         self.leave();
         Ok(())
     }
 
     fn is_finished(&self) -> bool {
-        self.ending.is_some() && self.containers.values().all(|c| c.state.exit.is_some())
+        let alone = self.alone_since.is_some_and(|since| since.elapsed() >= ALONE);
+        (self.ending.is_some() || alone) && self.containers.values().all(|c| c.state.exit.is_some())
+    }
+
+    /// Notes whether anything is left to do here. What has ended is on record: an agent that comes back starts another shim
+    /// when it needs one.
+    fn look_around(&mut self) {
+        let asked = !self.connections.is_empty() || !self.commands.is_empty();
+        let alone = !asked && self.containers.values().all(|c| c.state.exit.is_some());
+        self.alone_since = alone.then(|| self.alone_since.unwrap_or_else(Instant::now));
     }
 
     /// The last act: answer.
@@ -179,7 +196,7 @@ impl Shim {
     fn next_deadline(&self) -> Option<Instant> {
         let containers = self.containers.values().filter_map(Container::next_look);
         let commands = self.commands.values().filter_map(|c| c.deadline);
-        containers.chain(commands).min()
+        containers.chain(commands).chain(self.alone_since.map(|since| since + ALONE)).min()
     }
 
     fn handle(&mut self, source: &Source, flags: PollFlags) {

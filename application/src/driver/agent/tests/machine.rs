@@ -100,7 +100,7 @@ fn text(step: &Step, now: Time) -> String {
         Step::Start { container, attempt } => format!("start {container} {attempt}"),
         Step::ProbePorts { container, .. } => format!("probe {container}"),
         Step::Begin { cause, deadline } => format!("begin {cause:?} {}", deadline.since(now).as_secs()),
-        Step::Drain { within } => format!("drain {}", within.as_secs()),
+        Step::Drain { until } => format!("drain {}", until.since(now).as_secs()),
         Step::Stop { container, deadline, .. } => format!("stop {container} {}", deadline.since(now).as_secs()),
         Step::RemoveSandbox { .. } => "remove".into(),
         Step::Report { delete } => format!("report {delete}"),
@@ -212,7 +212,7 @@ fn the_end_drains_stops_together_then_sidecars_then_removes() {
     for name in ["s1", "s2", "a", "b"] {
         play.started(name, 0);
     }
-    assert_eq!(play.delete(20), ["begin Deleted 20", "drain 10", "wait 30"]);
+    assert_eq!(play.delete(20), ["begin Deleted 20", "drain 10", "wait 10"]);
     assert!(!meta::condition(&play.status().conditions, "Ready").unwrap().is_true());
     assert_eq!(play.see(Observation::Drained), ["stop a 20", "stop b 20", "wait 30"]);
     play.exited("a", 0, 143);
@@ -253,7 +253,7 @@ fn ends_by_other_causes() {
     deadline.framed();
     assert_eq!(deadline.started("a", 0), ["probe a", "wait 60"]);
     deadline.now = deadline.now.after(Duration::from_secs(60));
-    assert_eq!(deadline.steps(), ["begin DeadlineExceeded 30", "drain 15", "wait 40"]);
+    assert_eq!(deadline.steps(), ["begin DeadlineExceeded 30", "drain 15", "wait 15"]);
     deadline.see(Observation::Drained);
     assert!(deadline.exited("a", 0, 143).is_empty());
     let status = deadline.status();
@@ -272,9 +272,21 @@ fn less_grace_brings_the_deadline_forward_and_never_back() {
     play.started("a", 0);
     play.delete(30);
     for (seconds, expected) in [(5, 5), (50, 5), (0, 0)] {
-        play.state.shorten(play.now.after(Duration::from_secs(seconds)));
+        play.state.shorten(play.now.after(Duration::from_secs(seconds)), play.now);
         assert_eq!(play.state.end.as_ref().unwrap().deadline.since(play.now).as_secs(), expected);
     }
+}
+
+#[test]
+fn less_grace_ends_a_drain_under_way() {
+    let mut play = Play::new(ONE);
+    play.framed();
+    play.started("a", 0);
+    assert_eq!(play.delete(30), ["begin Deleted 30", "drain 15", "wait 15"]);
+    play.state.shorten(play.now.after(Duration::from_secs(1)), play.now);
+    assert_eq!(play.steps(), ["wait 0"], "half a second");
+    assert_eq!(play.see(Observation::StopAsked { grace: Duration::ZERO }), ["stop a 0", "wait 10"]);
+    assert!(play.see(Observation::Drained).iter().all(|step| step == "wait 10"), "late, and no news");
 }
 
 #[test]

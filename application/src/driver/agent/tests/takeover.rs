@@ -68,6 +68,21 @@ async fn an_ordered_stop_keeps_objects_and_the_next_agent_starts_them() {
 }
 
 #[tokio::test]
+async fn a_hurried_stop_kills_what_takes_its_time() {
+    let world = World::new(|_| SimulatedLife { ends_in: Duration::from_secs(1000), ..SimulatedLife::default() });
+    world.create_pod("p", ONE);
+    world.until("p", |p| p.is_ready()).await;
+    world.stop.send_replace(Stop::StopPods);
+    world.until_line("stop a 30s").await;
+    world.stop.send_replace(Stop::KillPods);
+    world.until_line("stop a 0s").await;
+    world.until_stopped().await;
+    let pod = world.api.pod("p").expect("the object stays");
+    let end = pod.status.container_statuses[0].state.terminated.clone().expect("ended");
+    assert_eq!((end.reason.as_str(), end.exit_code.0), ("AgentStopped", 137));
+}
+
+#[tokio::test]
 async fn after_a_reboot_containers_run_again_counted_as_restarts() {
     let world = world();
     world.create_pod("p", ONE);
