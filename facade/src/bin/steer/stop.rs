@@ -3,6 +3,7 @@
 
 use crate::out;
 use std::future::Future;
+use std::io::IsTerminal as _;
 use steersman::{Cluster, ClusterBuilder};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -43,7 +44,11 @@ where
 {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     // An error means that there is a log already, which will do.
-    let _logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async { Box::pin(serve(Stop::new()?)).await });
     // What still blocks a thread, such as a name being looked up, must not hold the end back.

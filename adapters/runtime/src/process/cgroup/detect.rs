@@ -93,6 +93,8 @@ fn candidates(tree: &Tree) -> Vec<PathBuf> {
 fn make(candidate: &Path, parent: &str) -> Result<PathBuf, String> {
     let root = candidate.join(parent);
     fs::create_dir_all(&root).map_err(|e| format!("{}: {e}", root.display()))?;
+    // A group that another user left there is no use: groups of pods are made within it.
+    rustix::fs::access(&root, rustix::fs::Access::WRITE_OK).map_err(|e| format!("{}: {e}", root.display()))?;
     Ok(root)
 }
 
