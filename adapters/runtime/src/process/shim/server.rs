@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use steersman_domain::Str;
 
 /// How long a shim without a program waits for an agent: one that restarts is back by then.
-const ALONE: Duration = Duration::from_secs(10);
+const ALONE: Duration = Duration::from_secs(5);
 
 /// Who waits for an answer: a connection, and the number of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
