@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use steersman_tests::kubectl::Kubectl;
 use steersman_tests::load::{Load, Phase, Shape, ask};
@@ -170,6 +170,54 @@ fn an_interrupt_stops_processes_and_keeps_objects() {
     k.becomes(SOON, "deployment/web", "{.status.readyReplicas}", "2");
     assert_eq!(names(&k), before, "the same pods start again");
     assert_eq!(serving(&version).len(), 2);
+}
+
+#[test]
+fn a_second_interrupt_kills_what_takes_its_time() {
+    let mut up = SteerUp::start();
+    let k = up.kubectl();
+    let mark = version("stubborn");
+    let script = format!("trap '' TERM; while :; do sleep 0.05; done; {mark}");
+    k.ok(&["run", "stubborn", "--image=none", "--command", "--", "sh", "-c", &script]);
+    k.ok(&["wait", "--for=condition=Ready", "pod/stubborn", "--timeout=30s"]);
+    let stubborn = || process::with_words(|words| words.last() == Some(&script) && words[0].ends_with("sh"));
+    assert_eq!(stubborn().len(), 1);
+    let before = pods(&k);
+    let data = up.data();
+    assert!(process::signal(up.pid(), Signal::INT));
+    until(SOON, "it says that it stops", || up.output().contains("stopping;"), || up.output());
+    let begun = Instant::now();
+    assert!(up.end(Signal::INT).success(), "{}", up.output());
+    // Its grace is thirty seconds.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(stubborn(), Vec::<u32>::new(), "nothing is left running");
+
+    let args = Options::with(&["--default-runtime", "process"]).args;
+    let up = SteerUp::start_with(Options { args, data: Some(data) });
+    let k = up.kubectl();
+    k.ok(&["wait", "--for=condition=Ready", "pod/stubborn", "--timeout=30s"]);
+    let (uid, again) = (before.first().expect("one").split(' ').nth(1), pods(&k));
+    assert_eq!(again.first().expect("one").split(' ').nth(1), uid, "the same pod runs again: {again:?}");
+    k.ok(&["delete", "pod", "stubborn", "--now"]);
+}
+
+#[test]
+fn clusters_keep_off_the_addresses_of_one_that_crashed() {
+    let mut up = SteerUp::start();
+    let version = version("left");
+    let address = serve(&up.kubectl(), &Web { version: &version, ..Web::named("web") });
+    let data = up.data();
+    up.end(Signal::KILL);
+    let other = SteerUp::start();
+    let elsewhere = serve(&other.kubectl(), &Web { version: &version, ..Web::named("web") });
+    assert_ne!(address, elsewhere);
+    let restarts = "jsonpath={.items[*].status.containerStatuses[0].restartCount}";
+    assert_eq!(other.kubectl().ok(&["get", "pods", "--output", restarts]), "0 0", "no port was taken");
+    let args = Options::with(&["--default-runtime", "process"]).args;
+    let up = SteerUp::start_with(Options { args, data: Some(data) });
+    up.kubectl().becomes(SOON, "deployment/web", "{.status.readyReplicas}", "2");
+    eventually(SOON, "the service answers at its address", || ask(address).map_err(|why| format!("{why:?}")));
+    assert_eq!(up.kubectl().ok(&["get", "pods", "--output", restarts]), "0 0", "none was restarted");
 }
 
 #[test]
