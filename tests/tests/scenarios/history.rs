@@ -140,6 +140,12 @@ impl History {
         History { changes, ends }
     }
 
+    /// What was written after a revision, signs of life of nodes aside.
+    pub(crate) fn writes_after(&self, revision: Revision) -> Vec<String> {
+        let later = self.changes.iter().filter(|c| c.revision() > revision && c.key().kind != Kind::Lease);
+        later.map(|c| c.key().to_string()).collect()
+    }
+
     /// Looks at every revision in order.
     pub(crate) fn each(&self, mut look: impl FnMut(Step<'_>)) {
         let mut state = State::default();

@@ -37,6 +37,9 @@ fn a_silent_node_loses_its_pods_and_is_taken_back() {
                 })
                 .await;
             assert!(world.now() - silent >= Duration::from_secs(30), "not at the first missed renewal");
+            let node = state.get::<Node>(&lost).expect("there");
+            let told = condition(&node.status.conditions, "Ready").expect("there");
+            assert!(told.message.contains("stopped posting node status"), "{told:?}");
             assert_eq!(on(&state, &lost).len(), 1, "its pods are given time\n{state}");
             world.until("its pods serve no more", |s| s.available("web") == 2).await;
             let state = world
@@ -126,6 +129,28 @@ fn a_node_that_is_gone_leaves_no_pods_behind() {
 }
 
 #[test]
+fn a_deleted_node_whose_agent_lives_is_there_again() {
+    let node = node_name(0);
+    check(
+        Setup { nodes: 1, ..Setup::default() },
+        async |world| {
+            world.create(Web::default().deployment()).await;
+            let before = world.until("web serves", |s| s.rolled_out("web", "v1", 3)).await;
+            let uid = before.get::<Node>(&node).expect("there").metadata.uid.clone();
+            world.delete(Kind::Node, &node, Propagation::Background).await;
+            let again = |s: &State| s.get::<Node>(&node).is_some_and(|n| n.is_ready() && n.metadata.uid != uid);
+            world.until("it has registered again", again).await;
+            world.pass(Duration::from_secs(300)).await;
+            world.edit(Kind::Deployment, "web", |d| d["spec"]["replicas"] = 5.into()).await;
+            let after = world.until("web is larger", |s| s.rolled_out("web", "v1", 5)).await;
+            let kept = |p: &&&Pod| before.pods("web").iter().any(|b| b.metadata.uid == p.metadata.uid);
+            assert_eq!(after.pods("web").iter().filter(kept).count(), 3, "what ran runs on\n{after}");
+        },
+        |_| {},
+    );
+}
+
+#[test]
 fn a_node_that_shrank_keeps_what_it_has_and_takes_nothing_more() {
     let node = node_name(0);
     let size = |cpu: i64| Resources { cpu_milli: cpu, memory_bytes: 1 << 30, pods: 110, ..Resources::default() };
@@ -160,6 +185,35 @@ fn a_node_that_shrank_keeps_what_it_has_and_takes_nothing_more() {
             world.until("the new pod runs", |s| s.get::<Pod>("more").is_some_and(Pod::is_ready)).await;
         },
         |_| {},
+    );
+}
+
+#[test]
+fn agents_that_start_again_and_again_lose_no_container() {
+    check(
+        Setup::default(),
+        async |world| {
+            world.create(Web::default().deployment()).await;
+            for round in 0..20 {
+                // Once a third of a second, so that starts, port checks and status writes are all cut off somewhere.
+                world.pass(Duration::from_millis(330)).await;
+                let node = node_name(round % 3);
+                world.silence(&node);
+                world.start_agent(&node);
+            }
+            let state = world.until("web serves", |s| s.rolled_out("web", "v1", 3)).await;
+            for pod in state.pods("web") {
+                assert_eq!(pod.status.container_statuses[0].restart_count.0, 0, "taken over, not restarted\n{state}");
+            }
+            let mut running = 0;
+            for index in 0..3 {
+                running += world.running_on(&node_name(index)).await;
+            }
+            assert_eq!(running, 3, "nothing runs that no pod tells of");
+        },
+        |history| {
+            history.keeps_bounds("web", |_| true, 0, 3);
+        },
     );
 }
 

@@ -51,6 +51,26 @@ fn racing_schedulers_never_oversubscribe_a_node() {
 }
 
 #[test]
+fn schedulers_that_die_after_every_write_place_every_pod_once() {
+    for writes in [1, 3] {
+        check(
+            Setup { nodes: 4, ..Setup::default() },
+            async |world| {
+                world.create(Web { replicas: 12, ..Web::default() }.deployment()).await;
+                let placed = |s: &crate::history::State| s.rolled_out("web", "v1", 12);
+                let deaths = world.with_mortal_scheduler(writes, "all serve", placed).await;
+                assert!(deaths >= 12 / writes, "it was hardly disturbed: {deaths} died");
+                let count = spread(&world.state().await);
+                assert!(count.values().all(|n| *n == 3), "{count:?}");
+            },
+            |history| {
+                history.keeps_bounds("web", |_| true, 0, 12);
+            },
+        );
+    }
+}
+
+#[test]
 fn host_ports_are_given_once_per_node() {
     check(
         Setup { schedulers: 2, ..Setup::default() },

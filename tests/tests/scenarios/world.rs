@@ -41,6 +41,9 @@ use crate::store::RecordedStore;
 /// How long a scenario may compute, on a machine that is busy with other tests, before it counts as going round in circles.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// When a cluster that is left alone must be at rest at the latest: after the longest back-off, and a deadline of rollouts.
+const REST: Duration = Duration::from_secs(1200);
+
 /// What a cluster is made of.
 pub(crate) struct Setup {
     pub(crate) nodes: usize,
@@ -98,6 +101,7 @@ pub(crate) fn check(setup: Setup, scenario: impl AsyncFnOnce(&mut World), expect
     executor.expect("an executor").block_on(async {
         let mut world = World::start(setup, clock).await;
         scenario(&mut world).await;
+        world.comes_to_rest().await;
         let history = History::read(&*world.store, world.store.ends()).await;
         history::keeps_the_rules(&history);
         expect(&history);
@@ -178,17 +182,45 @@ impl World {
         deaths.load(Ordering::Relaxed)
     }
 
-    fn add_scheduler(&mut self) {
+    fn scheduler(&mut self) -> SchedulerCore {
         let context = SchedulingContext {
             profiles: default_profiles(),
             default_runtime: "simulated".into(),
             ..SchedulingContext::default()
         };
-        let clock: Arc<dyn Clock> = self.clock.clone();
-        let core =
-            SchedulerCore::new(Arc::new(DefaultScheduler), context, Records::default(), clock.clone(), self.entropy());
-        let run = scheduler::run(core, self.api.clone(), clock);
+        let (clock, records) = (self.clock.clone(), Records::default());
+        SchedulerCore::new(Arc::new(DefaultScheduler), context, records, clock, self.entropy())
+    }
+
+    fn add_scheduler(&mut self) {
+        let run = scheduler::run(self.scheduler(), self.api.clone(), self.clock.clone());
         self.schedulers.push(LocalSpawner.spawn("scheduler", Box::pin(run)));
+    }
+
+    /// As [`World::with_mortals`], with a scheduler instead of the controllers.
+    pub(crate) async fn with_mortal_scheduler(
+        &mut self,
+        writes: usize,
+        what: &str,
+        holds: impl Fn(&State) -> bool,
+    ) -> usize {
+        self.schedulers.clear();
+        let end = self.clock.monotonic() + Duration::from_secs(600);
+        for deaths in 0.. {
+            let mortal = Arc::new(Mortal::new(self.api.clone(), writes));
+            let run = scheduler::run(self.scheduler(), mortal.clone(), self.clock.clone());
+            let left = end.saturating_sub(self.clock.monotonic());
+            tokio::select! {
+                biased;
+                () = mortal.died() => {}
+                () = run => {}
+                _ = self.within(left, what, &holds) => {
+                    self.add_scheduler();
+                    return deaths;
+                }
+            }
+        }
+        0
     }
 
     /// Adds a machine and starts its agent.
@@ -295,6 +327,21 @@ impl World {
     pub(crate) async fn delete(&self, kind: Kind, name: &str, propagation: Propagation) {
         let options = DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
         self.api.delete(&key(kind, name), &options).await.expect("deleted");
+    }
+
+    /// Waits until a whole minute brings nothing but signs of life: whoever goes on writing goes round in circles.
+    async fn comes_to_rest(&self) {
+        let end = self.clock.monotonic() + REST;
+        loop {
+            let head = self.api.head().await.expect("a head").revision;
+            self.pass(Duration::from_secs(60)).await;
+            let history = History::read(&*self.store, self.store.ends()).await;
+            let written = history.writes_after(head);
+            if written.is_empty() {
+                return;
+            }
+            assert!(self.clock.monotonic() < end, "never at rest: {written:#?}\n{}", self.state().await);
+        }
     }
 
     /// Everything there is now.
