@@ -1,25 +1,24 @@
 //! Control groups keep limits.
 
-use crate::world::{World, is_root};
+use crate::world::World;
 use steersman_domain::ports::{ContainerSpec, Limits, LogQuery, Runtime};
 
-/// Whether the host lets us limit a resource; where it does not, the node must say so.
-async fn enforced(world: &World, resource: &str) -> bool {
+/// A world on a host that lets root limit these resources.
+async fn limiting(resources: &[&str]) -> World {
+    let world = World::new().await;
     let conditions = world.runtime().conditions().await;
     let limits = conditions.iter().find(|c| c.kind == "ResourceLimits").unwrap();
-    let missing = limits.status != "True" && limits.message.contains(&format!("{resource}:"));
-    if missing {
-        eprintln!("skipped: {}", limits.message);
+    for resource in resources {
+        let missing = limits.status != "True" && limits.message.contains(&format!("{resource}:"));
+        assert!(!missing, "run this where root may make control groups: {}", limits.message);
     }
-    !missing
+    world
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_container_over_its_memory_limit_is_seen_to_be_killed() {
-    let world = World::new().await;
-    if !is_root() || !enforced(&world, "memory").await {
-        return;
-    }
+    let world = limiting(&["memory"]).await;
     let pod = world.pod("memory").await;
     let limits = Limits { memory_limit_bytes: 24 << 20, ..Limits::default() };
     // The shell itself collects the text.
@@ -32,11 +31,9 @@ async fn a_container_over_its_memory_limit_is_seen_to_be_killed() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_container_cannot_start_more_processes_than_its_limit() {
-    let world = World::new().await;
-    if !is_root() || !enforced(&world, "pids").await {
-        return;
-    }
+    let world = limiting(&["pids"]).await;
     let pod = world.pod("pids").await;
     let limits = Limits { pids_limit: 4, ..Limits::default() };
     let script = "for i in 1 2 3 4 5 6 7 8; do sleep 30 & done; echo never";
@@ -46,11 +43,9 @@ async fn a_container_cannot_start_more_processes_than_its_limit() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_cpu_limit_holds_a_busy_container_back() {
-    let world = World::new().await;
-    if !is_root() || !enforced(&world, "cpu").await {
-        return;
-    }
+    let world = limiting(&["cpu"]).await;
     let pod = world.pod("cpu").await;
     let limits = Limits { cpu_limit_milli: 100, cpu_request_milli: 50, ..Limits::default() };
     // One second of wall time at a tenth of a core.
@@ -61,11 +56,9 @@ async fn a_cpu_limit_holds_a_busy_container_back() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn groups_go_with_their_containers() {
-    let world = World::new().await;
-    if !is_root() || !enforced(&world, "memory").await {
-        return;
-    }
+    let world = limiting(&["memory", "pids", "cpu"]).await;
     let pod = world.pod("tidy").await;
     let limits = Limits { memory_limit_bytes: 64 << 20, pids_limit: 50, cpu_limit_milli: 500, cpu_request_milli: 100 };
     let groups = || {

@@ -1,68 +1,61 @@
 //! Wildcard binds go to the pod's address.
 
-use crate::world::{PATIENCE, Pod, World};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
-use std::time::Duration;
-use steersman_domain::ports::{ContainerSpec, Identity, LogQuery, Runtime, RuntimeError};
+use crate::world::{PATIENCE, Pod, Shared, World, program};
+use rustix::io::Errno;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use steersman_domain::ports::{ContainerSpec, Identity, Runtime, RuntimeError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A server in Python that prints where it is bound and answers every connection with its argument.
-const SERVER: &str = r#"
-import socket, sys, threading
-family, address, port, text, v6only = sys.argv[1:6]
-def main():
-    s = socket.socket(getattr(socket, family), socket.SOCK_STREAM)
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if family == "AF_INET6":
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(v6only))
-    try:
-        s.bind((address, int(port)))
-    except OSError as e:
-        print("failed", e.errno, flush=True)
-        return
-    s.listen()
-    print("bound", s.getsockname()[0], s.getsockname()[1], flush=True)
-    while True:
-        c, _ = s.accept()
-        c.sendall(text.encode())
-        c.close()
-# From a thread that is not the first, as servers of many languages do.
-t = threading.Thread(target=main); t.start(); t.join()
-"#;
+/// A port that systems keep from ordinary users, unless told otherwise.
+pub(crate) const LOW_PORT: u16 = 97;
 
-fn has_python() -> bool {
-    let found = Command::new("/usr/bin/env").args(["python3", "-c", ""]).status().is_ok_and(|s| s.success());
-    if !found {
-        eprintln!("skipped: needs python3");
-    }
-    found
+/// What a program that bound a socket told.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) address: Result<SocketAddr, Errno>,
+    /// When it began to listen, in nanoseconds since 1970.
+    at_nanos: u128,
 }
 
-fn server(pod: &Pod<'_>, family: &str, address: &str, port: u16, v6only: &str) -> ContainerSpec {
-    let port = port.to_string();
-    let args = ["python3", "-c", SERVER, family, address, &port, pod.uid.as_str(), v6only];
-    let path = std::env::var("PATH").unwrap();
-    ContainerSpec {
-        command: args.iter().map(|a| (*a).to_owned()).collect(),
-        env: vec![("PATH".into(), path)],
-        ..pod.spec("")
+impl Bound {
+    fn parse(line: &str) -> Self {
+        let words: Vec<_> = line.split_whitespace().collect();
+        match words[..] {
+            ["bound", address, at] => Bound { address: Ok(address.parse().unwrap()), at_nanos: at.parse().unwrap() },
+            ["failed", errno] => Bound { address: Err(Errno::from_raw_os_error(errno.parse().unwrap())), at_nanos: 0 },
+            _ => panic!("neither bound nor failed: {line}"),
+        }
     }
 }
 
-async fn greeting(address: (Ipv4Addr, u16)) -> String {
+/// A container that binds a stream socket: way `bind`, `serve` or `serve-ipv6-only`. Servers greet with the pod's uid.
+pub(crate) fn bind(pod: &Pod<'_>, way: &str, address: impl Into<SocketAddr>) -> ContainerSpec {
+    let program = program().into_os_string().into_string().unwrap();
+    let command = vec![program, way.to_owned(), address.into().to_string(), pod.uid.to_string()];
+    ContainerSpec { command, ..pod.spec("") }
+}
+
+pub(crate) async fn greeting(address: SocketAddr) -> String {
     let mut text = String::new();
     TcpStream::connect(address).await.unwrap().read_to_string(&mut text).await.unwrap();
     text
 }
 
-async fn bound(pod: &Pod<'_>) -> String {
-    pod.logged("\n").await.lines().next().unwrap().to_owned()
+/// Waits for the first line that a container prints.
+pub(crate) async fn bound(pod: &Pod<'_>) -> Bound {
+    Bound::parse(pod.logged("\n").await.lines().next().unwrap())
 }
 
-async fn free_port() -> u16 {
+pub(crate) async fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port()
+}
+
+/// Whether this system keeps a port from ordinary users.
+pub(crate) fn is_kept(port: u16) -> bool {
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    port < first.trim().parse().unwrap()
 }
 
 #[tokio::test]
@@ -75,126 +68,123 @@ async fn this_host_can_rewrite_binds() {
 
 #[tokio::test]
 async fn pods_share_a_port_each_at_its_own_address() {
-    if !has_python() {
-        return;
-    }
     let world = World::new().await;
     let port = free_port().await;
     let (one, two) = (world.pod("one").await, world.pod("two").await);
     for pod in [&one, &two] {
-        pod.start(&server(pod, "AF_INET", "0.0.0.0", port, "0")).await;
+        pod.start(&bind(pod, "serve", (Ipv4Addr::UNSPECIFIED, port))).await;
         tokio::time::timeout(PATIENCE, world.runtime().ports_open(&pod.uid, &[port])).await.unwrap().unwrap();
-        assert_eq!(bound(pod).await, format!("bound {} {port}", pod.ip));
-        assert_eq!(greeting((pod.ip, port)).await, pod.uid.as_str());
+        let address = SocketAddr::from((pod.ip, port));
+        assert_eq!(bound(pod).await.address, Ok(address));
+        assert_eq!(greeting(address).await, pod.uid.as_str());
     }
     // The same port in the same pod is taken.
-    let again = ContainerSpec { name: "again".into(), ..server(&one, "AF_INET", "0.0.0.0", port, "0") };
-    one.run(&again).await;
-    let text = one.log(LogQuery { container: "again".into(), ..LogQuery::default() }).await.unwrap();
-    assert_eq!(text, format!("failed {}\n", rustix::io::Errno::ADDRINUSE.raw_os_error()));
+    let again = ContainerSpec { name: "again".into(), ..bind(&one, "bind", (Ipv4Addr::UNSPECIFIED, port)) };
+    assert_eq!(Bound::parse(&one.output(&again).await).address, Err(Errno::ADDRINUSE));
 }
 
 #[tokio::test]
 async fn dual_stack_sockets_answer_at_the_pods_address() {
-    if !has_python() {
-        return;
-    }
     let world = World::new().await;
     let port = free_port().await;
-    let pod = world.pod("dual").await;
-    pod.start(&server(&pod, "AF_INET6", "::", port, "0")).await;
-    assert_eq!(bound(&pod).await, format!("bound ::ffff:{} {port}", pod.ip));
-    assert_eq!(greeting((pod.ip, port)).await, pod.uid.as_str());
-}
-
-#[tokio::test]
-async fn explicit_addresses_port_zero_and_ipv6_only_are_left_alone() {
-    if !has_python() {
-        return;
-    }
-    let world = World::new().await;
-    let port = free_port().await;
-    for (index, (family, address, port, v6only, wanted)) in [
-        ("AF_INET", "127.0.0.1", port, "0", format!("bound 127.0.0.1 {port}")),
-        ("AF_INET", "0.0.0.0", 0, "0", "bound 0.0.0.0 ".to_owned()),
-        ("AF_INET6", "::", port, "1", format!("bound :: {port}")),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let pod = world.pod(&format!("alone-{index}")).await;
-        pod.start(&server(&pod, family, address, port, v6only)).await;
-        let text = bound(&pod).await;
-        assert!(text.starts_with(&wanted), "{text} is not {wanted}");
+    let (one, two) = (world.pod("one").await, world.pod("two").await);
+    for pod in [&one, &two] {
+        pod.start(&bind(pod, "serve", (Ipv6Addr::UNSPECIFIED, port))).await;
+        assert_eq!(bound(pod).await.address, Ok(SocketAddr::from((pod.ip.to_ipv6_mapped(), port))));
+        assert_eq!(greeting(SocketAddr::from((pod.ip, port))).await, pod.uid.as_str());
     }
 }
 
 #[tokio::test]
+async fn explicit_addresses_and_ipv6_only_are_left_alone() {
+    let world = World::new().await;
+    let port = free_port().await;
+    for (name, way, ip) in [
+        ("explicit", "bind", IpAddr::from(Ipv4Addr::LOCALHOST)),
+        ("explicit-ipv6", "bind", IpAddr::from(Ipv4Addr::LOCALHOST.to_ipv6_mapped())),
+        ("ipv6-only", "serve-ipv6-only", IpAddr::from(Ipv6Addr::UNSPECIFIED)),
+    ] {
+        let pod = world.pod(name).await;
+        pod.start(&bind(&pod, way, (ip, port))).await;
+        assert_eq!(bound(&pod).await.address, Ok(SocketAddr::from((ip, port))), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn port_zero_is_left_alone() {
+    let world = World::new().await;
+    for (name, ip) in [("four", IpAddr::from(Ipv4Addr::UNSPECIFIED)), ("six", IpAddr::from(Ipv6Addr::UNSPECIFIED))] {
+        let pod = world.pod(name).await;
+        pod.start(&bind(&pod, "bind", (ip, 0))).await;
+        let address = bound(&pod).await.address.unwrap();
+        assert!(address.ip() == ip && address.port() != 0, "{address}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
 async fn another_user_and_commands_are_rewritten_too() {
-    if !has_python() || !crate::world::is_root() {
-        return;
-    }
     let world = World::new().await;
-    let port = free_port().await;
     let pod = world.pod("nobody").await;
     let identity = Identity { user: Some(65534), ..Identity::default() };
-    // A system's own interpreter can be read by every user, which one below a home directory cannot.
-    let mut spec = ContainerSpec { identity, ..server(&pod, "AF_INET", "0.0.0.0", port, "0") };
-    if std::path::Path::new("/usr/bin/python3").exists() {
-        spec.command[0] = "/usr/bin/python3".into();
-        pod.start(&spec).await;
-        assert_eq!(bound(&pod).await, format!("bound {} {port}", pod.ip));
-    }
+    let shared = Shared::new();
+    let program = shared.copy(&program()).into_os_string().into_string().unwrap();
+    let mut spec = ContainerSpec { identity, ..bind(&pod, "serve", (Ipv4Addr::UNSPECIFIED, free_port().await)) };
+    spec.command[0].clone_from(&program);
+    pod.start(&spec).await;
+    assert_eq!(bound(&pod).await.address.unwrap().ip(), pod.ip);
+    let command = [program, "bind".to_owned(), format!("0.0.0.0:{}", free_port().await)];
+    let told = world.runtime().exec(&pod.uid, "app", &command, PATIENCE).await.unwrap();
+    let told = Bound::parse(&String::from_utf8(told.output).unwrap());
+    assert_eq!(told.address.unwrap().ip(), pod.ip);
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn a_pod_owns_the_low_ports_of_its_address_and_no_others() {
+    let world = World::new().await;
+    let pod = world.pod("low").await;
+    let shared = Shared::new();
+    let program = shared.copy(&program()).into_os_string().into_string().unwrap();
+    let run = async |attempt: u32, ip: Ipv4Addr| {
+        let identity = Identity { user: Some(65534), ..Identity::default() };
+        let mut spec = ContainerSpec { identity, attempt, ..bind(&pod, "bind", (ip, LOW_PORT)) };
+        spec.command[0].clone_from(&program);
+        Bound::parse(&pod.output(&spec).await).address
+    };
+    assert_eq!(run(0, Ipv4Addr::UNSPECIFIED).await, Ok(SocketAddr::from((pod.ip, LOW_PORT))));
+    let elsewhere = SocketAddr::from((Ipv4Addr::LOCALHOST, LOW_PORT));
+    let wanted = if is_kept(LOW_PORT) { Err(Errno::ACCESS) } else { Ok(elsewhere) };
+    assert_eq!(run(1, Ipv4Addr::LOCALHOST).await, wanted);
 }
 
 #[tokio::test]
 async fn many_binds_and_dying_callers_do_not_stop_the_shim() {
-    if !has_python() {
-        return;
-    }
     let world = World::new().await;
     let pod = world.pod("many").await;
-    let script = r#"
-import os, signal, socket, time
-for i in range(60):
-    child = os.fork()
-    if child == 0:
-        while True:
-            s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try: s.bind(("", 20000 + os.getpid() % 20000))
-            except OSError: pass
-            s.close()
-    time.sleep(0.002)
-    os.kill(child, signal.SIGKILL); os.waitpid(child, 0)
-s = socket.socket(); s.bind(("", 19999)); print("bound", s.getsockname()[0], flush=True)
-"#;
-    let spec = ContainerSpec {
-        command: vec!["python3".into(), "-c".into(), script.into()],
-        env: vec![("PATH".into(), std::env::var("PATH").unwrap())],
-        ..pod.spec("")
-    };
-    assert_eq!(pod.output(&spec).await, format!("bound {}\n", pod.ip));
+    let address = SocketAddr::from((pod.ip, 19999));
+    let spec = bind(&pod, "bind-after-deaths", (Ipv4Addr::UNSPECIFIED, address.port()));
+    assert_eq!(Bound::parse(&pod.output(&spec).await).address, Ok(address));
 }
 
 #[tokio::test]
 async fn open_ports_are_noticed_promptly() {
-    if !has_python() {
-        return;
-    }
     let world = World::new().await;
     let port = free_port().await;
     let pod = world.pod("prompt").await;
-    let waiting = tokio::time::timeout(Duration::from_millis(300), world.runtime().ports_open(&pod.uid, &[port])).await;
-    assert!(waiting.is_err(), "nothing listens yet");
-    let mut spec = server(&pod, "AF_INET", "0.0.0.0", port, "0");
-    spec.command[2] = format!("import time; time.sleep(0.5)\n{SERVER}")
-        .replace("s.listen()", "s.listen(); print('at', time.time_ns(), flush=True)");
-    pod.start(&spec).await;
-    tokio::time::timeout(PATIENCE, world.runtime().ports_open(&pod.uid, &[port])).await.unwrap().unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-    let text = pod.logged("at ").await;
-    let at: u128 = text.lines().find_map(|l| l.strip_prefix("at ")).unwrap().parse().unwrap();
-    assert!(now.saturating_sub(at) < 90_000_000, "noticed only after {} µs", now.saturating_sub(at) / 1000);
+    let ports = [port];
+    let noticed = async {
+        world.runtime().ports_open(&pod.uid, &ports).await.unwrap();
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()
+    };
+    let mut noticed = std::pin::pin!(noticed);
+    let early = tokio::time::timeout(Duration::from_millis(300), noticed.as_mut()).await;
+    assert!(early.is_err(), "nothing listens yet");
+    // It still waits, and for long enough to have become patient, when the program starts.
+    let spec = bind(&pod, "serve", (Ipv4Addr::UNSPECIFIED, port));
+    let (noticed, _) = tokio::time::timeout(PATIENCE, async { tokio::join!(noticed, pod.start(&spec)) }).await.unwrap();
+    let late = noticed.saturating_sub(bound(&pod).await.at_nanos);
+    assert!(late < 90_000_000, "noticed only after {} µs", late / 1000);
 }
 
 #[tokio::test]
@@ -215,31 +205,4 @@ async fn hooks_ask_the_pod_by_http() {
     assert_eq!(world.runtime().http_get(&pod.uid, port, "/ready?now", PATIENCE).await, Ok(201));
     let nobody = world.runtime().http_get(&pod.uid, 1, "/", PATIENCE).await;
     assert!(matches!(nobody, Err(RuntimeError::Unavailable(_))), "{nobody:?}");
-}
-
-/// Prints what a rewritten bind costs; run with `--ignored --nocapture`.
-#[tokio::test]
-#[ignore = "a measurement"]
-async fn figures() {
-    let world = World::new().await;
-    let pod = world.pod("cost").await;
-    let script = r#"
-import socket, time
-def cost(address):
-    total = 0
-    for i in range(4000):
-        s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        t = time.perf_counter_ns(); s.bind((address, 30000 + i % 100)); total += time.perf_counter_ns() - t
-        s.close()
-    return total / 4000000
-print("wildcard", cost("0.0.0.0"), "µs; explicit", cost("127.0.0.9"), "µs")
-"#;
-    let path = std::env::var("PATH").unwrap();
-    let command = vec!["python3".into(), "-c".into(), script.into()];
-    eprintln!("{}", pod.output(&ContainerSpec { command, env: vec![("PATH".into(), path)], ..pod.spec("") }).await);
-    let spec =
-        ContainerSpec { name: "loud".into(), ..pod.spec("yes 0123456789012345678901234567890 | head -c 400000000") };
-    let begun = std::time::Instant::now();
-    pod.run(&spec).await;
-    eprintln!("log: {:.0} MB/s", 400.0 / begun.elapsed().as_secs_f64());
 }

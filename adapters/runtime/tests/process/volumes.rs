@@ -1,6 +1,6 @@
 //! Volumes in real containers.
 
-use crate::world::{Pod, World, is_root};
+use crate::world::{Pod, World};
 use std::path::{Path, PathBuf};
 use steersman_domain::ports::{ContainerSpec, Identity, Mount, Runtime, VolumeContent};
 
@@ -20,11 +20,9 @@ async fn volume(pod: &Pod<'_>, name: &str, content: &VolumeContent) {
 const EMPTY: VolumeContent = VolumeContent::Empty { limit_bytes: 0, memory: false };
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn files_appear_where_the_host_has_nothing_and_change_while_it_runs() {
     let world = World::new().await;
-    if !is_root() {
-        return;
-    }
     let pod = world.pod("files").await;
     volume(&pod, "conf", &files(&[("a.txt", "one", 0o640), ("deep/b", "two", 0o444)])).await;
     volume(&pod, "scratch", &EMPTY).await;
@@ -51,11 +49,9 @@ async fn files_appear_where_the_host_has_nothing_and_change_while_it_runs() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn other_users_see_their_volumes_and_commands_see_them_too() {
     let world = World::new().await;
-    if !is_root() {
-        return;
-    }
     let pod = world.pod("users").await;
     volume(&pod, "conf", &files(&[("key", "secret", 0o444)])).await;
     volume(&pod, "scratch", &EMPTY).await;
@@ -73,11 +69,9 @@ async fn other_users_see_their_volumes_and_commands_see_them_too() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn read_only_is_read_only() {
     let world = World::new().await;
-    if !is_root() {
-        return;
-    }
     let pod = world.pod("readonly").await;
     let host = world.dir.path().join("host");
     std::fs::create_dir(&host).unwrap();
@@ -98,11 +92,9 @@ async fn read_only_is_read_only() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn a_sub_path_stays_inside_its_volume() {
     let world = World::new().await;
-    if !is_root() {
-        return;
-    }
     let pod = world.pod("confined").await;
     volume(&pod, "scratch", &EMPTY).await;
     let data = world.pod_dir(&pod.uid).join("volumes/scratch/data");
@@ -118,11 +110,9 @@ async fn a_sub_path_stays_inside_its_volume() {
 }
 
 #[tokio::test]
+#[ignore = "needs root"]
 async fn memory_volumes_are_limited_and_go_with_the_pod() {
     let world = World::new().await;
-    if !is_root() {
-        return;
-    }
     let pod = world.pod("tmpfs").await;
     volume(&pod, "fast", &VolumeContent::Empty { limit_bytes: 1 << 20, memory: true }).await;
     volume(&pod, "fast", &VolumeContent::Empty { limit_bytes: 1 << 20, memory: true }).await;

@@ -1,6 +1,7 @@
 //! A runtime in a temporary directory, with an address range of its own, whose pods end with the test.
 
 use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -32,8 +33,7 @@ impl World {
         // Test runs at the same time take ranges apart from each other by their process id.
         let third = NEXT.fetch_add(1, Ordering::Relaxed);
         let second = 80 + u8::try_from(std::process::id() % 160).unwrap();
-        let program = std::env::var_os("STEERSMAN_TEST_SHIM").unwrap_or(env!("CARGO_BIN_EXE_steersman-shim").into());
-        let shim = vec![program, "__shim".into()];
+        let shim = vec![shim().into(), "__shim".into()];
         let mut config = ProcessConfig::new(dir.path().join("node-0"), Ipv4Addr::new(127, second, third, 0), shim);
         config.cgroup_parent = format!("steersman-test-{}-{third}", std::process::id());
         change(&mut config);
@@ -129,12 +129,32 @@ pub(crate) fn runs(pid: u32) -> bool {
         .is_ok_and(|stat| !matches!(stat.rsplit(") ").next().and_then(|s| s.chars().next()), Some('Z' | 'X')))
 }
 
-pub(crate) fn is_root() -> bool {
-    let root = std::fs::read_to_string("/proc/self/status").unwrap().contains("\nUid:\t0\t");
-    if !root {
-        eprintln!("skipped: needs root");
+/// The program that pods run where a shell cannot do it; see `program.rs`.
+pub(crate) fn program() -> PathBuf {
+    std::env::var_os("STEERSMAN_TEST_PROGRAM").unwrap_or(env!("CARGO_BIN_EXE_steersman-test-program").into()).into()
+}
+
+/// The shim that worlds start their pods under.
+pub(crate) fn shim() -> PathBuf {
+    std::env::var_os("STEERSMAN_TEST_SHIM").unwrap_or(env!("CARGO_BIN_EXE_steersman-shim").into()).into()
+}
+
+/// A directory of programs for other users, who may not be able to enter the directory of a build.
+pub(crate) struct Shared(tempfile::TempDir);
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        Shared(dir)
     }
-    root
+
+    pub(crate) fn copy(&self, program: &Path) -> PathBuf {
+        let copy = self.0.path().join(program.file_name().unwrap());
+        std::fs::copy(program, &copy).unwrap();
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
+        copy
+    }
 }
 
 /// Waits until a predicate gives a value; shows the last state when it never does.
