@@ -211,7 +211,7 @@ fn states(
         }
         ContainerPhase::Waiting { blocked: Some(block) } => (waiting(&block.reason, &block.message), last),
         ContainerPhase::Waiting { blocked: None } | ContainerPhase::Starting => {
-            (waiting_for_frame(pod, observed, role), last)
+            (waiting_for_frame(pod, observed), last)
         }
     }
 }
@@ -240,7 +240,7 @@ fn waiting(reason: &str, message: &str) -> ContainerState {
 }
 
 /// Why a container that nobody has tried to start yet waits.
-fn waiting_for_frame(pod: &Pod, observed: &PodRuntimeState, role: Role) -> ContainerState {
+fn waiting_for_frame(pod: &Pod, observed: &PodRuntimeState) -> ContainerState {
     let block: Option<&Block> = match &observed.sandbox {
         SandboxState::Absent { blocked } => blocked.as_ref(),
         SandboxState::Ready { .. } if !observed.volumes.ready => observed.volumes.blocked.as_ref(),
@@ -252,9 +252,8 @@ fn waiting_for_frame(pod: &Pod, observed: &PodRuntimeState, role: Role) -> Conta
     if let Some(block) = block {
         return waiting(&block.reason, &block.message);
     }
-    let initializing = !pod.spec.init_containers.is_empty() && !initialized(pod, observed);
-    let reason = if role == Role::Main && !initializing { "ContainerCreating" } else { "PodInitializing" };
-    waiting(reason, "")
+    // As Kubernetes: what is waited for is the whole of the beginning, up to the start of the main containers.
+    waiting(if pod.spec.init_containers.is_empty() { "ContainerCreating" } else { "PodInitializing" }, "")
 }
 
 fn incomplete(pod: &Pod, observed: &PodRuntimeState) -> Vec<Str> {
@@ -267,10 +266,6 @@ fn incomplete(pod: &Pod, observed: &PodRuntimeState) -> Vec<Str> {
         .filter(|(role, c)| !observed.run(&c.name).is_some_and(|run| done(*role, run)))
         .map(|(_, c)| c.name.clone())
         .collect()
-}
-
-fn initialized(pod: &Pod, observed: &PodRuntimeState) -> bool {
-    incomplete(pod, observed).is_empty()
 }
 
 fn names(list: &[Str]) -> String {

@@ -178,6 +178,8 @@ fn init_containers_run_in_order_and_sidecars_stay() {
     play.started("i2", 0);
     assert!(play.status().conditions.iter().any(|c| c.message == "containers with incomplete status: [i2]"));
     assert_eq!(play.exited("i2", 0, 0), ["start a 0", "start b 0"]);
+    let waiting = play.status().container_statuses[0].state.waiting.clone().unwrap();
+    assert_eq!(waiting.reason, "PodInitializing", "up to the start itself");
     play.started("a", 0);
     play.started("b", 0);
     assert_eq!(play.exited("s", 0, 1), ["start s 1"], "a sidecar always starts again");
