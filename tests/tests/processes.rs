@@ -105,6 +105,28 @@ fn a_rolling_update_under_load_loses_nothing() {
 }
 
 #[test]
+fn a_rolling_update_behind_a_plain_port_loses_nothing() {
+    let up = SteerUp::start();
+    let k = up.kubectl();
+    let (old, new) = (version("plain-old"), version("plain-new"));
+    let web = Web { replicas: 3, version: &old, ..Web::named("web") };
+    k.ok_with(&["apply", "-f", "-"], &web.service().replace(", appProtocol: http", ""));
+    k.ok_with(&["apply", "-f", "-"], &web.deployment());
+    k.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+    let address = k.service_address("web", 8080);
+    eventually(SOON, "the service answers", || ask(address).map_err(|why| format!("{why:?}")));
+    let load = Load::start(address, Shape::default());
+    more_answers(&load, 200);
+    k.ok_with(&["apply", "-f", "-"], &Web { version: &new, ..web }.deployment());
+    k.ok(&["rollout", "status", "deployment/web", "--timeout=120s"]);
+    until(SOON, "no process of the old version runs", || serving(&old).is_empty(), || format!("{:?}", serving(&old)));
+    more_answers(&load, 200);
+    let report = load.stop();
+    assert!(report.lost.is_empty(), "{report}");
+    assert!(report.lines.keys().any(|line| line.ends_with(new.as_str())), "{report}");
+}
+
+#[test]
 fn kept_connections_survive_a_scale_down_and_a_restart() {
     let up = SteerUp::start();
     let k = up.kubectl();
