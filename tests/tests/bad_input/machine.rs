@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use serde_json::Value;
 use steersman_tests::load::ask;
 use steersman_tests::manifests::Web;
-use steersman_tests::steer::{Options, SteerUp};
+use steersman_tests::process::Signal;
+use steersman_tests::steer::{Options, SteerUp, free_port};
 use steersman_tests::wait::eventually;
 
 use crate::{SOON, cluster, kubectl, says, steer, steer_fails};
@@ -85,6 +86,37 @@ fn a_data_directory_that_cannot_be_is_told() {
     std::fs::write(&file, "").expect("written");
     let place = file.to_str().expect("UTF-8");
     steer_fails(cluster().kubeconfig(), &["up", "--data-dir", place, "--listen", "127.0.0.1:0"], &[place]);
+}
+
+#[test]
+fn a_damaged_journal_is_told_with_its_line_and_left_as_it_is() {
+    let mut up = SteerUp::start();
+    let data = up.data();
+    assert!(up.end(Signal::TERM).success(), "{}", up.output());
+    let journal = data.path().join("journal");
+    let mut bytes = std::fs::read(&journal).expect("a journal");
+    let first = bytes.iter().position(|byte| *byte == b'\n').expect("lines");
+    bytes[first + 1..first + 9].copy_from_slice(b"damaged!");
+    std::fs::write(&journal, &bytes).expect("written");
+    let place = data.path().to_str().expect("UTF-8");
+    let args = ["up", "--data-dir", place, "--listen", "127.0.0.1:0"];
+    let words = [journal.to_str().expect("UTF-8"), "damaged at line 2", "restore a copy"];
+    steer_fails(cluster().kubeconfig(), &args, &words);
+    assert_eq!(std::fs::read(&journal).expect("still there"), bytes, "whoever mends it finds it as it was");
+}
+
+#[test]
+fn a_server_that_is_not_there_and_a_torn_kubeconfig_are_told() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("kubeconfig");
+    let good = std::fs::read_to_string(cluster().kubeconfig()).expect("text");
+    let nowhere = format!("https://127.0.0.1:{}", free_port());
+    std::fs::write(&path, good.replace(cluster().url(), &nowhere)).expect("written");
+    steer_fails(&path, &["get", "pods"], &["cannot reach", &nowhere]);
+    std::fs::write(&path, "clusters: [").expect("written");
+    steer_fails(&path, &["get", "pods"], &[path.to_str().expect("UTF-8"), "malformed", "line 1"]);
+    let gone = dir.path().join("gone");
+    steer_fails(&gone, &["get", "pods"], &[gone.to_str().expect("UTF-8"), "steer up"]);
 }
 
 /// A pod that runs one program, once.

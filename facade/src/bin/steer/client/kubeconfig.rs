@@ -139,7 +139,11 @@ pub(super) fn load(flags: &ClientFlags) -> anyhow::Result<Access> {
     }
     let from = paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     if from.is_empty() {
-        bail!("none of the files that KUBECONFIG names exists");
+        let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
+        bail!(
+            "KUBECONFIG names no file that exists ({}): start a cluster with `steer up`, or name its kubeconfig",
+            named.display()
+        );
     }
     let mut access = file.access(flags.context.as_deref()).with_context(|| format!("in the kubeconfig {from}"))?;
     access.from = from;
