@@ -120,7 +120,7 @@ impl Connection {
 
     async fn connect(&self) -> Result<SendRequest<Body>, ApiError> {
         let away =
-            |e: &dyn std::fmt::Display| ApiError::Unavailable(format!("{} cannot be reached: {e}", self.authority));
+            |e: &dyn std::fmt::Display| ApiError::Unavailable(unreachable(&self.authority.to_string(), &e.to_string()));
         let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
         let stream =
             TcpStream::connect((host, self.authority.port_u16().unwrap_or(443))).await.map_err(|e| away(&e))?;
@@ -141,5 +141,14 @@ impl Connection {
             }
         });
         Ok(sender)
+    }
+}
+
+/// Why there is no connection. What was refused on purpose during the handshake is told without the phrase that the TLS
+/// library puts before it.
+fn unreachable(server: &str, why: &str) -> String {
+    match why.strip_prefix("unexpected error: ") {
+        Some(refusal) => format!("{server}: {refusal}"),
+        None => format!("{server} cannot be reached: {why}"),
     }
 }

@@ -15,8 +15,8 @@ pub(crate) struct Agent {
     #[arg(long, value_name = "URL", value_parser = https)]
     server: String,
     /// The join token, from `steer token create`
-    #[arg(long, value_name = "TOKEN", env = "STEERSMAN_TOKEN", hide_env_values = true, value_parser = token)]
-    token: Token,
+    #[arg(long, value_name = "TOKEN", env = "STEERSMAN_TOKEN", hide_env_values = true)]
+    token: String,
     /// The address by which other nodes reach this one
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
@@ -80,7 +80,9 @@ impl Agent {
             // Apart from a server's, which may run on the same machine.
             None => crate::client::default_state_dir()?.join("agent"),
         };
-        Ok(AgentOptions { server: self.server, token: self.token, address: self.address, name: self.name, data_dir })
+        // Read here and not by the parser of arguments, which would print what it refuses.
+        let token = token(&self.token).map_err(|why| anyhow::anyhow!("--token: {why}"))?;
+        Ok(AgentOptions { server: self.server, token, address: self.address, name: self.name, data_dir })
     }
 }
 
