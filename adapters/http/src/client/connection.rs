@@ -120,7 +120,7 @@ impl Connection {
 
     async fn connect(&self) -> Result<SendRequest<Body>, ApiError> {
         let away =
-            |e: &dyn std::fmt::Display| ApiError::Unavailable(unreachable(&self.authority.to_string(), &e.to_string()));
+            |e: &dyn std::fmt::Display| ApiError::Unavailable(unreachable(self.authority.as_ref(), &e.to_string()));
         let host = self.authority.host().trim_start_matches('[').trim_end_matches(']');
         let stream =
             TcpStream::connect((host, self.authority.port_u16().unwrap_or(443))).await.map_err(|e| away(&e))?;
