@@ -203,7 +203,8 @@ fn a_second_interrupt_kills_what_takes_its_time() {
     k.ok(&["run", "stubborn", "--image=none", "--command", "--", "sh", "-c", &script]);
     k.ok(&["wait", "--for=condition=Ready", "pod/stubborn", "--timeout=30s"]);
     let stubborn = || process::with_words(|words| words.last() == Some(&script) && words[0].ends_with("sh"));
-    assert_eq!(stubborn().len(), 1);
+    // A shell that is just forking for its next `sleep` is seen twice.
+    assert!(!stubborn().is_empty());
     let before = pods(&k);
     let data = up.data();
     assert!(process::signal(up.pid(), Signal::INT));
