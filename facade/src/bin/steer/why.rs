@@ -62,8 +62,36 @@ pub(crate) async fn run(why: Why) -> anyhow::Result<()> {
 }
 
 async fn pod(api: &Api, path: &str, name: &str, now: i64) -> anyhow::Result<String> {
+    let object = api.json(Call::get(path.to_owned())).await?;
     let explained = api.json(Call::get(format!("{path}/explain"))).await?;
-    Ok(explanation(name, &explained, now))
+    let mut page = explanation(name, &explained, now);
+    let waiting = waiting(&object);
+    if !waiting.is_empty() {
+        page.push_str("Containers that wait:\n");
+        waiting.iter().for_each(|line| page.push_str(&format!("  - {line}\n")));
+    }
+    page.push_str(&happened(api, &object, now).await?);
+    Ok(page)
+}
+
+/// The latest events about an object, under their title; nothing when there are none.
+async fn happened(api: &Api, object: &Value, now: i64) -> anyhow::Result<String> {
+    let events = events::of(api, object).await?;
+    let latest = &events[events.len().saturating_sub(MOST_EVENTS)..];
+    Ok(if latest.is_empty() { String::new() } else { section("What happened", &events::short_table(latest, now)) })
+}
+
+/// Why containers of a pod do not run, in the words of its status.
+fn waiting(pod: &Value) -> Vec<String> {
+    let lists = ["initContainerStatuses", "containerStatuses"];
+    let statuses = lists.iter().flat_map(|list| pod["status"][list].as_array().into_iter().flatten());
+    let line = |status: &Value| {
+        let waiting = &status["state"]["waiting"];
+        let reason = waiting["reason"].as_str()?;
+        let message = waiting["message"].as_str().map(|m| format!(": {m}")).unwrap_or_default();
+        Some(format!("{}: {reason}{message}", status["name"].as_str().unwrap_or_default()))
+    };
+    statuses.filter_map(line).collect()
 }
 
 async fn other(
@@ -81,11 +109,7 @@ async fn other(
     if decided.len() > 1 {
         text.push_str(&section("Last decided", &decided));
     }
-    let events = events::of(api, object).await?;
-    let latest = &events[events.len().saturating_sub(MOST_EVENTS)..];
-    if !latest.is_empty() {
-        text.push_str(&section("What happened", &events::short_table(latest, now)));
-    }
+    text.push_str(&happened(api, object, now).await?);
     Ok(text)
 }
 
@@ -189,6 +213,14 @@ mod tests {
             History:\n  AGE   WHAT            WHY\n  9s    not scheduled   insufficient cpu\n";
         assert_eq!(explanation("p", &explained, 9), want);
         assert_eq!(explanation("p", &json!({}), 9), "pod/p: Unknown\n");
+    }
+
+    #[test]
+    fn waiting_containers_are_told_with_their_reason() {
+        let pod = json!({"status": {"containerStatuses": [
+            {"name": "a", "state": {"running": {}}},
+            {"name": "b", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}}]}});
+        assert_eq!(waiting(&pod), ["b: CrashLoopBackOff: back-off 10s"]);
     }
 
     #[test]
