@@ -133,6 +133,14 @@ fn concerns(object: &Object) -> bool {
     !object.meta().owner_references.is_empty() || is_held(object)
 }
 
+/// Whether some owner of an object is gone or waits for it to go. While all of them stay there is nothing to do for it, and
+/// whatever becomes of one of them asks for it anew: to look at every new dependent would keep the deletion of its owner
+/// waiting behind them all.
+fn lacks_owner(world: &World, object: &Object) -> bool {
+    let owners = Owners::of(world, object);
+    !owners.absent.is_empty() || !owners.waiting.is_empty()
+}
+
 /// Whether an object that is being deleted waits for its dependents.
 fn is_held(object: &Object) -> bool {
     let meta = object.meta();
@@ -157,7 +165,7 @@ fn put_triggers(key: &Key, before: Option<&Object>, after: &Object, world: &Worl
             || old.is_deleting() != new.is_deleting()
     });
     if moved {
-        if concerns(after) {
+        if is_held(after) || lacks_owner(world, after) {
             keys.insert(key.clone());
         }
         if is_held(after) {

@@ -2,7 +2,8 @@
 
 use super::cluster::{Cluster, running_pod};
 use super::*;
-use steersman_domain::{ConfigMap, Deployment, Node, OwnerReference, PodPhase, ReplicaSet, Time};
+use std::sync::Arc;
+use steersman_domain::{ConfigMap, Deployment, Node, OwnerReference, PodPhase, ReplicaSet, Stored, Time};
 
 fn object<T: Resource>(namespace: &str, name: &str, owners: &[OwnerReference]) -> T {
     let mut object = T::default();
@@ -61,6 +62,24 @@ fn in_the_background_dependents_follow_their_owner() {
     assert_eq!(counts(&cluster), [0, 1, 2]);
     assert_eq!(cluster.react(&mut Garbage::default()), 3);
     assert_eq!(counts(&cluster), [0, 0, 0]);
+}
+
+#[test]
+fn dependents_are_looked_at_only_when_an_owner_goes() {
+    let mut cluster = family();
+    let added = |cluster: &mut Cluster, name: &str, owner: &str| {
+        cluster.put(object::<Pod>("ns", name, &[owner_of::<ReplicaSet>(owner, true)]));
+        let key = Key::new(Kind::Pod, "ns", name);
+        let pod = cluster.world.object(&key).cloned().expect("it was put");
+        let after = Arc::new(Stored::new(key, pod.meta().resource_version, pod));
+        Garbage::default().triggers(&Change::Put { before: None, after }, &cluster.world)
+    };
+    assert_eq!(added(&mut cluster, "p3", "r"), []);
+    assert_eq!(added(&mut cluster, "p4", "nobody"), [Key::new(Kind::Pod, "ns", "p4")]);
+    assert_eq!(cluster.react(&mut Garbage::default()), 1);
+    cluster.remove(&Key::new(Kind::ReplicaSet, "ns", "r"));
+    assert_eq!(cluster.react(&mut Garbage::default()), 3);
+    assert_eq!(counts(&cluster), [1, 0, 0]);
 }
 
 #[test]
