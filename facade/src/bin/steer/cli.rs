@@ -138,6 +138,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_number_below_zero_is_a_number_not_an_option() {
+        for option in ["--replicas", "--current-replicas"] {
+            let line = ["steer", "scale", "deploy/web", "--replicas", "1", option, "-1"];
+            let error = Cli::try_parse_from(line).expect_err("below zero").to_string();
+            assert!(error.contains("-1 is not in 0.."), "{error}");
+        }
+    }
+
     /// Every list of containers in an object, at any depth.
     fn containers(value: &serde_json::Value, found: &mut Vec<serde_json::Value>) {
         for (name, inner) in value.as_object().into_iter().flatten() {

@@ -32,6 +32,13 @@ pub(crate) struct Delete {
     how: How,
 }
 
+impl Delete {
+    /// Whether it is what there is that is deleted, not what was named.
+    fn selects(&self) -> bool {
+        self.all || !self.select.is_empty()
+    }
+}
+
 /// How to delete.
 #[derive(Debug, Args)]
 struct How {
@@ -123,7 +130,8 @@ pub(crate) async fn run(delete: Delete) -> anyhow::Result<()> {
                 out::say(format!("{} \"{}\" deleted{suffix}", kind(&doomed.resource), doomed.name))?;
                 going.push((doomed, uid(&answer)));
             }
-            Err(error) if delete.how.ignore_not_found && is_refused(&error, 404) => {}
+            // What was selected may go by itself before its turn comes: it is gone, as was asked.
+            Err(error) if (delete.how.ignore_not_found || delete.selects()) && is_refused(&error, 404) => {}
             Err(error) => failures.push(error),
         }
     }
@@ -157,7 +165,7 @@ fn uid(answer: &Value) -> Option<String> {
 async fn by_words(delete: &Delete, api: &Api, discovery: &Discovery) -> anyhow::Result<Vec<Doomed>> {
     let targets = client::resolve(&delete.what, discovery)?;
     let scope = delete.scope.scope(&api.namespace);
-    let selects = delete.all || !delete.select.is_empty();
+    let selects = delete.selects();
     let mut doomed = Vec::new();
     for target in targets {
         let resource = target.resource;

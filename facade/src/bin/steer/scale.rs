@@ -13,10 +13,10 @@ pub(crate) struct Scale {
     #[arg(required = true, value_name = "WHAT")]
     what: Vec<String>,
     /// How many replicas there should be
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     replicas: i32,
     /// Only when so many are asked for now
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i32).range(0..))]
     current_replicas: Option<i32>,
     #[command(flatten)]
     target: TargetFlags,
