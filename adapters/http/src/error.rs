@@ -35,8 +35,11 @@ impl Failure {
         Failure::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized")
     }
 
+    /// Its details are there and empty: kubectl reads their name to tell a path that is not served from an object that is
+    /// not there, and some of its commands crash without them.
     pub(crate) fn no_such_path() -> Self {
-        Failure::new(StatusCode::NOT_FOUND, "NotFound", "the server could not find the requested resource")
+        let message = "the server could not find the requested resource";
+        Failure { details: json!({}), ..Failure::new(StatusCode::NOT_FOUND, "NotFound", message) }
     }
 
     pub(crate) fn method_not_allowed() -> Self {

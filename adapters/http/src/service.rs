@@ -221,6 +221,10 @@ impl Call<'_> {
                      see what a container writes"
                 )))
             }
+            ("ephemeralcontainers", _) if address.wire.plural == "pods" => Err(Failure::not_supported(
+                "pods/ephemeralcontainers is not supported: containers cannot be added to a pod that is there; run a pod \
+                 of its own beside it",
+            )),
             (sub, _) if sub == "proxy" || sub.starts_with("proxy/") => Err(Failure::not_supported(
                 "proxying to workloads is not supported: connect to the service's cluster address instead",
             )),

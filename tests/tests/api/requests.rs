@@ -167,12 +167,13 @@ async fn pods_are_bound_evicted_and_asked_for_logs() {
 async fn what_is_not_there_says_so() {
     let world = World::new().await;
     world.ask("POST", PODS, pod("p", 100)).await;
-    for sub in ["exec", "attach", "portforward"] {
+    for sub in ["exec", "attach", "portforward", "ephemeralcontainers"] {
         let answer = world.ask("POST", &format!("{PODS}/p/{sub}"), Value::Null).await;
         assert_eq!(answer.code, 501, "{sub}");
         assert!(answer.json()["message"].as_str().is_some_and(|m| m.contains("is not supported")), "{sub}");
     }
-    assert_eq!(world.ask("GET", &format!("{PODS}/p/nonsense"), Value::Null).await.code, 404);
+    let nonsense = world.ask("GET", &format!("{PODS}/p/nonsense"), Value::Null).await;
+    assert_eq!((nonsense.code.as_u16(), &nonsense.json()["details"]), (404, &json!({})), "kubectl reads the details");
     assert_eq!(world.ask("POST", &format!("{PODS}/p"), json!({})).await.code, 405);
     assert_eq!(world.ask("GET", "/apis/example.org/v1/widgets", Value::Null).await.code, 404);
 }

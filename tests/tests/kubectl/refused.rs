@@ -12,6 +12,7 @@ fn what_does_not_work_yet_says_so() {
         for words in [
             &["exec", "web", "--", "true"][..],
             &["attach", "web"],
+            &["debug", "web", "--image=none", "--attach=false"],
             &["port-forward", "pod/web", "18080:8080"],
             &["get", "--raw", &format!("/api/v1/namespaces/{}/pods/web/proxy/", k.namespace())],
         ] {
