@@ -60,6 +60,10 @@ impl Reconciler for ReplicaSets {
             self.memory.remove(key);
             return Outcome::default();
         };
+        if let Some(owner) = set.metadata.controller().filter(|owner| is_gone(owner, world)) {
+            // To go on would not only be in vain: each write would make the snapshot stale on which the deletion rests.
+            return explained(&format!("its owner {} {} is gone: it waits to be deleted", owner.kind, owner.name));
+        }
         let memory = self.memory.entry(key.clone()).or_default();
         if memory.uid != set.metadata.uid {
             *memory = Memory { uid: set.metadata.uid.clone(), ..Memory::default() };
@@ -90,6 +94,12 @@ impl Reconciler for ReplicaSets {
 
 fn explained(why: &str) -> Outcome {
     Outcome { why: vec![why.to_owned()], ..Outcome::default() }
+}
+
+/// Whether an owner of a known kind is not there any more. Of other kinds nothing can be said.
+fn is_gone(owner: &OwnerReference, world: &World) -> bool {
+    let known = Kind::find_api(&owner.api_version, &owner.kind).is_some_and(|kind| kind.info().served);
+    known && world.by_uid(&owner.uid).is_none()
 }
 
 /// The pod before and after a change.

@@ -45,6 +45,25 @@ fn creates_what_is_missing_and_tells_of_it() {
 }
 
 #[test]
+fn does_nothing_once_its_owner_is_gone() {
+    for (api_version, kind, writes) in [("apps/v1", "Deployment", 0), ("example.org/v1", "Widget", 4)] {
+        let mut cluster = TestCluster::default();
+        let mut owned = set(3);
+        owned.metadata.owner_references = vec![OwnerReference {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            name: "gone".into(),
+            uid: "gone".into(),
+            controller: Some(true),
+            ..OwnerReference::default()
+        }];
+        cluster.create(owned);
+        let outcome = ReplicaSets::default().reconcile(&cluster.world, &key(), cluster.now());
+        assert_eq!(outcome.writes.len(), writes, "{kind}: {:?}", outcome.why);
+    }
+}
+
+#[test]
 fn adopts_and_releases() {
     let mut cluster = TestCluster::default();
     cluster.create(set(2));
