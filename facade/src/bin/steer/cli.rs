@@ -140,9 +140,9 @@ mod tests {
 
     #[test]
     fn a_number_below_zero_is_a_number_not_an_option() {
-        for option in ["--replicas", "--current-replicas"] {
-            let line = ["steer", "scale", "deploy/web", "--replicas", "1", option, "-1"];
-            let error = Cli::try_parse_from(line).expect_err("below zero").to_string();
+        for line in ["--replicas -1", "--replicas 1 --current-replicas -1"] {
+            let words = ["steer", "scale", "deploy/web"].into_iter().chain(line.split_whitespace());
+            let error = Cli::try_parse_from(words).expect_err("below zero").to_string();
             assert!(error.contains("-1 is not in 0.."), "{error}");
         }
     }
