@@ -21,6 +21,9 @@ use steersman_runtime::{OpenError, ProcessConfig, ProcessRuntime};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+/// Processes and threads of one container at most: far above what programs need, far below what stops a machine.
+const PIDS: i64 = 4096;
+
 /// What every node of a cluster shares.
 #[derive(Clone)]
 pub(crate) struct NodePorts {
@@ -95,6 +98,7 @@ impl NodePorts {
         let address = |kind: &str, address: Str| NodeAddress { kind: kind.into(), address, ..NodeAddress::default() };
         agent.addresses = vec![address("InternalIP", node.address.clone()), address("Hostname", node.name.clone())];
         agent.host_ips = vec![node.address];
+        agent.pids_limit = PIDS;
         agent.node_info = machine::system_info(env!("CARGO_PKG_VERSION"));
         let traffic: Arc<dyn TrafficDrain> = match &self.proxy {
             Some(proxy) => Arc::new(ProxyDrain(proxy.clone())),

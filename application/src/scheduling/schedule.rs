@@ -92,7 +92,7 @@ fn decide(nodes: &Nodes, pod: &Arc<Pod>, profile: &Profile, context: &Scheduling
         Some(best) => Placement::Node(best.node.clone()),
         None => Placement::Unschedulable(summary(pod, &verdicts, &request, context)),
     };
-    Decision { pod: pod.clone(), placement, verdicts }
+    Decision { pod: pod.clone(), placement, verdicts: Arc::new(verdicts) }
 }
 
 /// `0/3 nodes are available: 2 Insufficient cpu, 1 node(s) were unschedulable.`, and how to mend it where one thing would.

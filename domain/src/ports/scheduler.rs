@@ -30,5 +30,5 @@ pub struct Decision {
     pub pod: Arc<Pod>,
     pub placement: Placement,
     /// Every node that was looked at, in name order.
-    pub verdicts: Vec<NodeVerdict>,
+    pub verdicts: Arc<Vec<NodeVerdict>>,
 }

@@ -122,18 +122,26 @@ impl Journal {
         self.buffer.extend_from_slice(b"]}\n");
     }
 
-    /// Writes the group at hand. After a failure the journal takes nothing more.
+    /// Writes the group at hand, whole or not at all. A file that cannot be brought back to what it was takes nothing more.
     pub(super) fn write(&mut self) -> Result<(), StoreError> {
         if self.buffer.is_empty() {
             return Ok(());
         }
         let written = self.file.write_all(&self.buffer);
-        self.length += self.buffer.len() as u64;
+        let length = self.buffer.len() as u64;
         self.buffer.clear();
-        if let Err(error) = written {
-            self.broken = Some(error.to_string());
+        let Err(error) = written else {
+            self.length += length;
+            return Ok(());
+        };
+        if let Err(worse) = self.file.set_len(self.length) {
+            self.broken = Some(format!("{error}, then {worse}"));
+            self.usable()?;
         }
-        self.usable()
+        Err(StoreError::Unavailable(format!(
+            "the journal {} could not be written ({error}): nothing was changed; make room and try again",
+            self.path.display()
+        )))
     }
 
     /// Writes a new term.
@@ -324,6 +332,26 @@ mod tests {
         }
         let again = MemoryStore::open(&path).expect("a whole journal");
         assert_eq!(put(&again, "c").await, Revision(4));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_written_has_not_happened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = MemoryStore::open(&dir.path().join("journal")).expect("a new journal");
+        put(&store, "a").await;
+        // A file that may only be read stands for a full disk.
+        let journal = store.shared.journal.as_ref().expect("it has one");
+        let writable = std::mem::replace(&mut journal.lock().file, File::open("/dev/null").expect("always there"));
+        let key = Key::new(Kind::ConfigMap, "ns", "a");
+        let gone = || Txn { preconditions: vec![], ops: vec![Op::Delete(key.clone())], at: Time::from_secs(10) };
+        assert!(matches!(store.commit(vec![gone()]).await, Err(StoreError::Unavailable(_))));
+        assert_eq!(names(&store).await, ["a@1"], "readers see what was before");
+        assert_eq!(store.head().await.expect("head").revision, Revision(1));
+        {
+            let mut held = journal.lock();
+            (held.file, held.broken) = (writable, None);
+        }
+        assert_eq!(put(&store, "b").await, Revision(2), "and it goes on where it was");
     }
 
     #[tokio::test]

@@ -83,8 +83,10 @@ impl Store for MemoryStore {
                 }
                 answers.push(answer);
             }
-            if let Some(journal) = &mut journal {
-                journal.write()?;
+            if let Some(Err(error)) = journal.as_mut().map(|journal| journal.write()) {
+                // Nobody has seen it: the lock is still held.
+                state.revert(before);
+                return Err(error);
             }
             (answers, before, state.revision)
         };

@@ -141,6 +141,28 @@ impl State {
         Some(result)
     }
 
+    /// Takes back everything after a revision that no reader has seen yet.
+    pub(crate) fn revert(&mut self, to: Revision) {
+        for (kind, log) in &mut self.logs {
+            let table = self.tables.entry(*kind).or_default();
+            while log.back().is_some_and(|change| change.revision() > to) {
+                match log.pop_back() {
+                    Some(Change::Put { before: None, after }) => {
+                        table.remove(&slot(&after.key));
+                    }
+                    Some(Change::Put { before: Some(before), .. } | Change::Delete { before, .. }) => {
+                        table.insert(slot(&before.key), before);
+                    }
+                    None => {}
+                }
+            }
+        }
+        while self.times.back().is_some_and(|(first, _)| *first > to) {
+            self.times.pop_back();
+        }
+        self.revision = to;
+    }
+
     /// Changes in scope after a revision, in revision order, up to about `limit`; and the revision up to which they are
     /// complete.
     pub(crate) fn changes(&self, scope: &Scope, after: Revision, limit: usize) -> (Vec<Change>, Revision) {

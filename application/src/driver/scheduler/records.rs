@@ -47,14 +47,11 @@ impl Records {
             Placement::Node(node) => placed(node, &decision.verdicts),
             Placement::Unschedulable(why) => why.clone(),
         };
-        let mut verdicts = decision.verdicts.clone();
-        if let (Placement::Node(node), true) = (&decision.placement, verdicts.len() > MAX_NODES) {
-            // The chosen node stays in view whatever its name.
-            verdicts.sort_by_key(|v| v.node != *node);
-        }
-        verdicts.truncate(MAX_NODES);
-        verdicts.sort_by(|a, b| a.node.cmp(&b.node));
-        self.note(&decision.pod.key(), (summary, now), waits_for, Some(Arc::new(verdicts)));
+        let verdicts = match &decision.placement {
+            _ if decision.verdicts.len() <= MAX_NODES => Arc::clone(&decision.verdicts),
+            placement => Arc::new(shortened(&decision.verdicts, placement)),
+        };
+        self.note(&decision.pod.key(), (summary, now), waits_for, Some(verdicts));
     }
 
     pub(super) fn failed(&self, pod: &Key, why: String, now: Time) {
@@ -98,6 +95,16 @@ impl Records {
         // A holder that panicked left whole records behind: every change is a single assignment at the end.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// As many verdicts as a record keeps, in name order; the chosen node stays in view whatever its name.
+fn shortened(verdicts: &[NodeVerdict], placement: &Placement) -> Vec<NodeVerdict> {
+    let chosen = |verdict: &NodeVerdict| matches!(placement, Placement::Node(node) if *node == verdict.node);
+    let first = verdicts.iter().filter(|v| chosen(v));
+    let mut kept: Vec<NodeVerdict> =
+        first.chain(verdicts.iter().filter(|v| !chosen(v))).take(MAX_NODES).cloned().collect();
+    kept.sort_by(|a, b| a.node.cmp(&b.node));
+    kept
 }
 
 fn placed(node: &str, verdicts: &[NodeVerdict]) -> String {

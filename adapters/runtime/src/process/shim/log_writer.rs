@@ -55,6 +55,7 @@ impl LogWriter {
         while rest.len() - start >= MAX_ENTRY {
             log_format::push_entry(&mut entries, &time, stream, false, &rest[start..start + MAX_ENTRY]);
             start += MAX_ENTRY;
+            self.turn_over(&mut entries);
         }
         rest.drain(..start);
         self.unfinished[stream as usize] = rest;
@@ -146,6 +147,18 @@ mod tests {
         log.write(Stream::Out, &[vec![b'z'; MAX_ENTRY], b"\n".to_vec()].concat());
         let lengths: Vec<_> = texts(dir.path()).into_iter().map(|(whole, text)| (whole, text.len())).collect();
         assert_eq!(lengths, [(false, MAX_ENTRY), (true, 11), (true, MAX_ENTRY)]);
+    }
+
+    #[test]
+    fn output_without_an_end_of_line_turns_over_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = LogWriter::create(dir.path(), 2 * MAX_ENTRY as u64, 3).unwrap();
+        for _ in 0..20 {
+            log.write(Stream::Out, &vec![b'x'; MAX_ENTRY]);
+        }
+        assert_eq!(log_format::sequences(dir.path()).unwrap().len(), 3);
+        let sizes: u64 = fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().metadata().unwrap().len()).sum();
+        assert!(sizes < 12 * MAX_ENTRY as u64, "{sizes}");
     }
 
     #[test]

@@ -38,7 +38,8 @@ pub(super) struct Shim {
     pub(super) sandbox: SandboxFile,
     listener: UnixListener,
     children: OwnedFd,
-    watch: OwnedFd,
+    /// Tells when files of the pod's directory go; none where the user has no watch left.
+    watch: Option<OwnedFd>,
     /// Held as long as it lives, so that a pod has one shim.
     /// The pod's directory and address are this shim's as long as it runs.
     _held: [OwnedFd; 2],
@@ -53,6 +54,9 @@ pub(super) struct Shim {
     alone_since: Option<Instant>,
     pub(super) ending: Option<Vec<Waiter>>,
 }
+
+/// How often a shim without a watch looks whether its directory is still there.
+const UNWATCHED: Duration = Duration::from_secs(5);
 
 /// What became ready.
 #[derive(Clone, Debug)]
@@ -73,8 +77,10 @@ impl Shim {
         listener: UnixListener,
         held: [OwnedFd; 2],
     ) -> io::Result<Self> {
-        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)?;
-        inotify::add_watch(&watch, ".", inotify::WatchFlags::DELETE)?;
+        // A user has few watches (128 by default), and a node has as many shims: those without one look now and then.
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK)
+            .and_then(|watch| inotify::add_watch(&watch, ".", inotify::WatchFlags::DELETE).map(|_| watch))
+            .ok();
         let mut shim = Shim {
             children: signals::child_events()?,
             dir,
@@ -125,6 +131,9 @@ impl Shim {
             for (source, flags) in ready {
                 self.handle(&source, flags);
             }
+            if self.watch.is_none() {
+                self.look_at_directory();
+            }
             self.tend(Instant::now());
             self.look_around();
         }
@@ -160,8 +169,8 @@ impl Shim {
         let mut sources: Vec<(Source, BorrowedFd<'_>, PollFlags)> = vec![
             (Source::Children, self.children.as_fd(), PollFlags::IN),
             (Source::Listener, self.listener.as_fd(), PollFlags::IN),
-            (Source::Watch, self.watch.as_fd(), PollFlags::IN),
         ];
+        sources.extend(self.watch.as_ref().map(|watch| (Source::Watch, watch.as_fd(), PollFlags::IN)));
         for (id, fd) in &self.binds {
             sources.push((Source::Binds(*id), fd.as_fd(), PollFlags::IN));
         }
@@ -196,7 +205,8 @@ impl Shim {
     fn next_deadline(&self) -> Option<Instant> {
         let containers = self.containers.values().filter_map(Container::next_look);
         let commands = self.commands.values().filter_map(|c| c.deadline);
-        containers.chain(commands).chain(self.alone_since.map(|since| since + ALONE)).min()
+        let unwatched = self.watch.is_none().then(|| Instant::now() + UNWATCHED);
+        containers.chain(commands).chain(self.alone_since.map(|since| since + ALONE)).chain(unwatched).min()
     }
 
     fn handle(&mut self, source: &Source, flags: PollFlags) {
@@ -233,9 +243,11 @@ impl Shim {
 
     /// Whoever deletes the pod's record wants the pod gone: without its directory nobody could reach it again.
     fn look_at_directory(&mut self) {
-        let mut space = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(self.watch.as_fd(), &mut space);
-        while reader.next().is_ok() {}
+        if let Some(watch) = &self.watch {
+            let mut space = [MaybeUninit::uninit(); 4096];
+            let mut reader = inotify::Reader::new(watch.as_fd(), &mut space);
+            while reader.next().is_ok() {}
+        }
         if !self.dir.join(layout::SHIM).exists() {
             self.shut_down(None);
         }
