@@ -9,7 +9,7 @@ mod profile;
 mod schedule;
 mod score;
 
-pub use filter::{Filter, Rejection};
+pub use filter::{Demand, Filter, Rejection};
 pub use nodes::{NodeInfo, Nodes};
 pub use profile::{Profile, default_profiles};
 pub use schedule::{DefaultScheduler, Scheduler, SchedulingContext, schedule};

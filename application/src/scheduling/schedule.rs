@@ -1,5 +1,6 @@
 //! The decision: one pass over a batch of pods, each decided on the nodes as the pods before it leave them.
 
+use super::filter::Demand;
 use super::{Nodes, Profile};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,17 +72,17 @@ pub fn schedule(nodes: &mut Nodes, pods: &[Arc<Pod>], context: &SchedulingContex
 }
 
 fn decide(nodes: &Nodes, pod: &Arc<Pod>, profile: &Profile, context: &SchedulingContext) -> Decision {
-    let request = pod.requests();
+    let demand = Demand::new(pod, context);
     let verdicts: Vec<NodeVerdict> = nodes
         .iter()
         .map(|(node, info)| {
-            let rejected = profile
-                .filters
-                .iter()
-                .find_map(|f| f.rejection(pod, node, info, context).map(|reason| (f.name(), reason)));
+            let rejected =
+                profile.filters.iter().find_map(|f| f.rejection(&demand, node, info).map(|reason| (f.name(), reason)));
             let scores: Vec<(&'static str, i64)> = match rejected {
                 Some(_) => Vec::new(),
-                None => profile.scores.iter().map(|(s, _)| (s.name(), s.of(pod, &request, node, info))).collect(),
+                None => {
+                    profile.scores.iter().map(|(s, _)| (s.name(), s.of(pod, &demand.request, node, info))).collect()
+                }
             };
             let total = scores.iter().zip(&profile.scores).map(|((_, score), (_, weight))| score * weight).sum();
             NodeVerdict { node: node.metadata.name.clone(), rejected, scores, total }
@@ -90,7 +91,7 @@ fn decide(nodes: &Nodes, pod: &Arc<Pod>, profile: &Profile, context: &Scheduling
     let best = verdicts.iter().filter(|v| v.rejected.is_none()).reduce(|a, b| if b.total > a.total { b } else { a });
     let placement = match best {
         Some(best) => Placement::Node(best.node.clone()),
-        None => Placement::Unschedulable(summary(pod, &verdicts, &request, context)),
+        None => Placement::Unschedulable(summary(pod, &verdicts, &demand.request, context)),
     };
     Decision { pod: pod.clone(), placement, verdicts: Arc::new(verdicts) }
 }
