@@ -101,8 +101,7 @@ impl Pods {
 
 impl Proxy {
     /// Starts a proxy without services on the current runtime. The receiver hears of every change of a port's state.
-    /// All sockets are served by that runtime, whichever thread later calls the other methods: one with a single worker
-    /// thread moves more small messages than one shared with other work.
+    /// All sockets are served by that runtime, whichever thread later calls the other methods.
     ///
     /// # Panics
     /// Outside of a Tokio runtime.
