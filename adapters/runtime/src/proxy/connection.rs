@@ -1,15 +1,17 @@
 //! One client connection from accept to close: choose an endpoint, connect, relay.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
 use super::backend::Lease;
+use super::bind::suit_loopback;
 use super::port::Port;
 use super::{relay, relay_http};
 
@@ -75,8 +77,7 @@ async fn dial(port: &Port, from: Ipv4Addr) -> Result<(Lease, TcpStream), usize> 
         if !tried.is_empty() || local_failures > 0 {
             port.counters.retry();
         }
-        let connect = TcpStream::connect(std::net::SocketAddr::V4(lease.backend.address));
-        match timeout(port.shared.config.dial_timeout, connect).await {
+        match timeout(port.shared.config.dial_timeout, connect(lease.backend.address)).await {
             Ok(Ok(endpoint)) => {
                 lease.backend.trust();
                 let _ = endpoint.set_nodelay(true);
@@ -94,6 +95,12 @@ async fn dial(port: &Port, from: Ipv4Addr) -> Result<(Lease, TcpStream), usize> 
         }
     }
     Err(tried.len())
+}
+
+async fn connect(address: SocketAddrV4) -> io::Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    suit_loopback(&SockRef::from(&socket));
+    socket.connect(address.into()).await
 }
 
 /// This host lacks sockets, memory or source ports; the endpoint is not to blame.

@@ -228,7 +228,9 @@ async fn respond(page: &Page, request: &Request) -> (&'static str, String) {
     if request.path == "/healthz" {
         return ("200 OK", "ok\n".to_owned());
     }
-    tokio::time::sleep(Duration::from_millis(page.serve.delay_ms)).await;
+    if page.serve.delay_ms > 0 {
+        tokio::time::sleep(Duration::from_millis(page.serve.delay_ms)).await;
+    }
     let first = format!("{} {}\n", page.name, page.serve.version);
     let (status, text) = match &page.serve.upstream {
         None => ("200 OK", first),

@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout)]
 
+mod bare;
+
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -54,8 +56,10 @@ fn main() -> Outcome<()> {
     proxy.apply(&service("bench", VIRTUAL_IP, ports.concat()))?;
     for (name, [server, plain, http]) in [("HTTP server (hyper)", HYPER), ("server of fixed bytes", BARE)] {
         println!("## {name}");
+        let bare = bare_relay(SocketAddrV4::new(SERVERS, server))?;
         let ways = [
             ("direct", SocketAddrV4::new(SERVERS, server)),
+            ("bare relay", bare),
             ("proxied", SocketAddrV4::new(VIRTUAL_IP, plain)),
             ("proxied, http", SocketAddrV4::new(VIRTUAL_IP, http)),
         ];
@@ -68,6 +72,14 @@ fn main() -> Outcome<()> {
     memory(&proxy)?;
     middle.block_on(proxy.shutdown());
     Ok(())
+}
+
+/// A relay to the server that does the least, on a thread of its own.
+fn bare_relay(server: SocketAddrV4) -> Outcome<SocketAddrV4> {
+    let listener = std::net::TcpListener::bind((VIRTUAL_IP, 0))?;
+    let address = SocketAddrV4::new(VIRTUAL_IP, listener.local_addr()?.port());
+    std::thread::spawn(move || bare::relay(&listener, server));
+    Ok(address)
 }
 
 fn runtime() -> std::io::Result<Runtime> {
