@@ -153,9 +153,8 @@ impl ApiService {
                 format!("a node named {node:?} has joined already: join under another name, or delete that node first");
             return Err(Failure::new(StatusCode::CONFLICT, "AlreadyExists", message));
         }
-        let certificate = authority
-            .sign_request(&csr, &format!("system:node:{node}"), "system:nodes")
-            .map_err(|e| Failure::invalid_parameter("csr", e.to_string()))?;
+        let certificate =
+            authority.sign_node(&csr, &node).map_err(|e| Failure::invalid_parameter("csr", e.to_string()))?;
         // The token is used up by whoever deletes it first.
         let once = DeleteOptions { resource_version: Some(stored.revision), ..DeleteOptions::default() };
         self.api().delete(&stored.key, &once).await.map_err(|_| wrong_token())?;

@@ -24,6 +24,7 @@ mod route;
 pub mod serve;
 mod service;
 mod subresource;
+pub mod tunnel;
 mod watch;
 mod write;
 

@@ -141,17 +141,27 @@ impl Authority {
         Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
-    /// Signs the key of a certificate request for a user and a group of our choice; what the request itself names is not
-    /// looked at.
+    /// Signs the key of a certificate request for a node, which asks the API with it and other nodes, and serves those. What
+    /// the request itself names is not looked at.
     ///
     /// # Errors
     /// When the request is not one, or its signature does not prove the key.
-    pub fn sign_request(&self, request: &str, user: &str, group: &str) -> Result<String, PkiError> {
+    pub fn sign_node(&self, request: &str, node: &str) -> Result<String, PkiError> {
         let fail = |e: rcgen::Error| invalid("certificate request")(e.to_string());
         let request = CertificateSigningRequestParams::from_pem(request).map_err(fail)?;
-        let params = client_params(user, group).map_err(fail)?;
-        let certificate = params.signed_by(&request.public_key, &self.issuer).map_err(fail)?;
-        Ok(certificate.pem())
+        let certificate = node_params(&[node]).map_err(fail)?.signed_by(&request.public_key, &self.issuer);
+        Ok(certificate.map_err(fail)?.pem())
+    }
+
+    /// Makes a key and a certificate for the nodes of one process; the first gives it its user.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
+    pub fn node(&self, nodes: &[&str]) -> Result<Identity, PkiError> {
+        let fail = |e: rcgen::Error| invalid("certificate of a node")(e.to_string());
+        let key = KeyPair::generate().map_err(fail)?;
+        let certificate = self.issue(&node_params(nodes).map_err(fail)?, &key).map_err(fail)?;
+        Ok(Identity { certificate: certificate.pem(), key: key.serialize_pem() })
     }
 
     /// TLS for the API: a fresh certificate for these names and addresses, HTTP/2 and HTTP/1.1, client certificates of this
@@ -248,6 +258,22 @@ fn client_params(user: &str, group: &str) -> Result<CertificateParams, rcgen::Er
     Ok(params)
 }
 
+/// The name by which other nodes know a node that serves them. No server of the API has a name of this kind, so that a node
+/// can never pass for one, whatever it is called.
+pub fn node_dns_name(node: &str) -> String {
+    format!("{node}.node.steersman.internal")
+}
+
+fn node_params(nodes: &[&str]) -> Result<CertificateParams, rcgen::Error> {
+    let first = nodes.first().copied().unwrap_or_default();
+    let mut params = client_params(&format!("system:node:{first}"), "system:nodes")?;
+    params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    for node in nodes {
+        params.subject_alt_names.push(SanType::DnsName(node_dns_name(node).try_into()?));
+    }
+    Ok(params)
+}
+
 /// SHA-256 of the first certificate of a PEM text, in hexadecimal; empty when there is none.
 pub fn fingerprint(certificate: &str) -> String {
     match CertificateDer::from_pem_slice(certificate.as_bytes()) {
@@ -312,10 +338,10 @@ mod tests {
         let request =
             issued_params("system:masters", Some("system:masters")).serialize_request(&key).expect("a request");
         let pem = request.pem().expect("a request");
-        let signed = authority.sign_request(&pem, "system:node:n1", "system:nodes").expect("signed");
+        let signed = authority.sign_node(&pem, "n1").expect("signed");
         let der = CertificateDer::from_pem_slice(signed.as_bytes()).expect("a certificate");
         assert_eq!(peer(&der).map(|p| p.user), Some("system:node:n1".into()));
-        assert!(authority.sign_request("nonsense", "a", "b").is_err());
+        assert!(authority.sign_node("nonsense", "a").is_err());
     }
 
     #[test]

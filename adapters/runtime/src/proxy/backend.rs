@@ -2,6 +2,7 @@
 //! count of connections and whether new ones may come, under one lock, so that "drained" and "counted" cannot pass each
 //! other. A [`Backend`] is that pod behind one service port.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::spec::PodUid;
+use super::spec::{Endpoint, PodUid};
 
 #[derive(Debug)]
 pub(super) struct Pod {
@@ -28,6 +29,8 @@ struct PodState {
     active: usize,
     drained: bool,
     down_until: Option<Instant>,
+    /// Where it listens for services, when it runs on this node.
+    listens: BTreeSet<SocketAddrV4>,
 }
 
 impl PodState {
@@ -91,6 +94,15 @@ impl Pod {
         }
     }
 
+    /// Remembers where the pod listens on this node.
+    pub(super) fn listens_on(&self, address: SocketAddrV4) {
+        self.state.lock().listens.insert(address);
+    }
+
+    pub(super) fn is_listening_on(&self, address: SocketAddrV4) -> bool {
+        self.state.lock().listens.contains(&address)
+    }
+
     fn try_count(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         let takes = state.takes_connections(now);
@@ -114,14 +126,17 @@ impl Pod {
 pub(super) struct Backend {
     pub(super) pod: Arc<Pod>,
     pub(super) address: SocketAddrV4,
+    /// The node to ask for connections; `None`: this one.
+    pub(super) node: Option<Arc<str>>,
     /// Draining by the service's own list, or no longer on it.
     retired: AtomicBool,
     suspicious_until: Mutex<Option<Instant>>,
 }
 
 impl Backend {
-    pub(super) fn new(pod: Arc<Pod>, address: SocketAddrV4, retired: bool) -> Self {
-        Self { pod, address, retired: AtomicBool::new(retired), suspicious_until: Mutex::new(None) }
+    pub(super) fn new(pod: Arc<Pod>, endpoint: &Endpoint, retired: bool) -> Self {
+        let (address, node) = (endpoint.address, endpoint.node.clone());
+        Self { pod, address, node, retired: AtomicBool::new(retired), suspicious_until: Mutex::new(None) }
     }
 
     pub(super) fn set_retired(&self, retired: bool) {
@@ -153,8 +168,10 @@ impl Backend {
 
     /// Counts a connection on the pod, unless it takes none.
     pub(super) fn lease(self: &Arc<Self>, now: Instant) -> Option<Lease> {
-        let taken = !self.retired.load(Ordering::Acquire) && self.pod.try_count(now);
-        taken.then(|| Lease { backend: self.clone() })
+        if self.retired.load(Ordering::Acquire) {
+            return None;
+        }
+        Counted::on(&self.pod, now).map(|counted| Lease { backend: self.clone(), _counted: counted })
     }
 }
 
@@ -162,10 +179,24 @@ impl Backend {
 #[derive(Debug)]
 pub(super) struct Lease {
     pub(super) backend: Arc<Backend>,
+    _counted: Counted,
 }
 
-impl Drop for Lease {
+/// Counts as a connection of the pod until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted {
+    pod: Arc<Pod>,
+}
+
+impl Counted {
+    /// Counts a connection on the pod, unless it takes none.
+    pub(super) fn on(pod: &Arc<Pod>, now: Instant) -> Option<Self> {
+        pod.try_count(now).then(|| Self { pod: pod.clone() })
+    }
+}
+
+impl Drop for Counted {
     fn drop(&mut self) {
-        self.backend.pod.uncount();
+        self.pod.uncount();
     }
 }

@@ -55,7 +55,7 @@ impl Table {
                     backend.set_retired(retired);
                     backend
                 }
-                None => Arc::new(Backend::new(pod_of(endpoint), endpoint.address, retired)),
+                None => Arc::new(Backend::new(pod_of(endpoint), endpoint, retired)),
             };
             if retired {
                 // The list knows of the end by now; a later "ready" is news and counts.
@@ -158,7 +158,12 @@ mod tests {
 
     fn endpoint(name: &str, state: EndpointState) -> Endpoint {
         let last = name.as_bytes()[0];
-        Endpoint { pod: name.into(), address: SocketAddrV4::new(Ipv4Addr::new(127, 90, 0, last), 80), state }
+        Endpoint {
+            pod: name.into(),
+            address: SocketAddrV4::new(Ipv4Addr::new(127, 90, 0, last), 80),
+            node: None,
+            state,
+        }
     }
 
     fn table(names: &[&str]) -> Table {

@@ -15,7 +15,7 @@ pub struct ProxyConfig {
     pub backlog: i32,
     /// Added to ports below 1024 when the process may not bind them.
     pub low_port_offset: u16,
-    /// Descriptors the proxy may use (listeners two, connections two, UDP clients one); `None` takes the soft
+    /// Descriptors the proxy may use (listeners two, connections two, UDP clients two); `None` takes the soft
     /// `RLIMIT_NOFILE` less a reserve for the rest of the program.
     pub descriptors: Option<usize>,
     /// First pause before a blocked bind is tried again; doubles up to `bind_retry_max`.

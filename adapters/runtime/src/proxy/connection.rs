@@ -10,9 +10,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 
-use super::backend::Lease;
+use super::backend::{Backend, Lease};
 use super::bind::suit_loopback;
 use super::port::Port;
+use super::tunnel::{Target, Upstream};
 use super::{relay, relay_http};
 
 /// Connects that fail for want of this host's own resources are repeated this often, with pauses from 10 ms that
@@ -66,21 +67,21 @@ async fn serve_bytes(mut client: TcpStream, from: Ipv4Addr, port: &Port) {
 }
 
 /// Whatever broke on one side must look broken, not finished, on the other.
-fn reset(client: &TcpStream, endpoint: &TcpStream) {
-    let _ = (client.set_zero_linger(), endpoint.set_zero_linger());
+fn reset(client: &TcpStream, endpoint: &Upstream) {
+    let _ = client.set_zero_linger();
+    endpoint.reset();
 }
 
 /// Connects to an endpoint, trying every usable one once. On failure returns how many were tried.
-async fn dial(port: &Port, from: Ipv4Addr) -> Result<(Lease, TcpStream), usize> {
+async fn dial(port: &Port, from: Ipv4Addr) -> Result<(Lease, Upstream), usize> {
     let (mut tried, mut local_failures) = (Vec::new(), 0);
     while let Some(lease) = port.pick(from, &tried) {
         if !tried.is_empty() || local_failures > 0 {
             port.counters.retry();
         }
-        match timeout(port.shared.config.dial_timeout, connect(lease.backend.address)).await {
+        match timeout(port.shared.config.dial_timeout, reach(port, &lease.backend)).await {
             Ok(Ok(endpoint)) => {
                 lease.backend.trust();
-                let _ = endpoint.set_nodelay(true);
                 return Ok((lease, endpoint));
             }
             Ok(Err(error)) if is_local(&error) && local_failures < LOCAL_FAILURES_MAX => {
@@ -97,10 +98,24 @@ async fn dial(port: &Port, from: Ipv4Addr) -> Result<(Lease, TcpStream), usize> 
     Err(tried.len())
 }
 
-async fn connect(address: SocketAddrV4) -> io::Result<TcpStream> {
+pub(super) async fn connect(address: SocketAddrV4) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     suit_loopback(&SockRef::from(&socket));
-    socket.connect(address.into()).await
+    let stream = socket.connect(address.into()).await?;
+    // As for clients.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
+}
+
+/// Connects to an endpoint, wherever its pod runs.
+async fn reach(port: &Port, backend: &Backend) -> io::Result<Upstream> {
+    let Some(node) = &backend.node else { return connect(backend.address).await.map(Upstream::Here) };
+    let tunnel = port.shared.tunnel.as_ref().ok_or(io::ErrorKind::NetworkUnreachable)?;
+    let target = Target { pod: backend.pod.uid.clone(), address: backend.address, protocol: port.wanted.protocol };
+    tunnel.open(node, &target).await.map(Upstream::There).map_err(|error| {
+        tracing::debug!(service = %port.wanted.service, %error, "a pod of another node was not reached");
+        io::Error::other(error)
+    })
 }
 
 /// This host lacks sockets, memory or source ports; the endpoint is not to blame.

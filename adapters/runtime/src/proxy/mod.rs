@@ -7,8 +7,10 @@
 //! [`Drain`] misses none. Ports declared as HTTP also have their message framing followed, which lets a draining
 //! endpoint say good-bye to keep-alive clients without cutting an answer.
 //!
-//! What it does not do: it never terminates TLS, never looks into ports that are not declared HTTP, does not reach
-//! pods on other hosts by itself, and does not write Events: it reports ([`PortReport`]) and the caller writes.
+//! Pods of other nodes are reached through a [`Tunnel`], and [`Proxy::visit`] lets in what other nodes' proxies send here.
+//!
+//! What it does not do: it never terminates TLS, never looks into ports that are not declared HTTP, knows no addresses or
+//! keys of other nodes, and does not write Events: it reports ([`PortReport`]) and the caller writes.
 
 mod backend;
 mod balance;
@@ -16,6 +18,7 @@ mod bind;
 mod budget;
 mod config;
 mod connection;
+mod datagrams;
 mod drain;
 mod http;
 mod http_body;
@@ -26,7 +29,9 @@ mod relay;
 mod relay_http;
 mod server;
 mod spec;
+mod tunnel;
 mod udp;
+mod visit;
 
 #[cfg(test)]
 mod tests;
@@ -40,3 +45,5 @@ pub use spec::{
     AppProtocol, ApplyError, Endpoint, EndpointState, PodUid, PortSpec, Protocol, ServiceKey, ServiceSpec,
     SessionAffinity,
 };
+pub use tunnel::{PodStream, Target, Tunnel, TunnelError};
+pub use visit::{Refusal, Visit};

@@ -14,12 +14,15 @@ use super::bind::{Binder, PortReport, PortState, Wanted};
 use super::budget::Budget;
 use super::config::ProxyConfig;
 use super::metrics::Counters;
+use super::tunnel::Tunnel;
 
 /// Shared by all ports of one proxy.
 pub(super) struct Shared {
     pub(super) config: ProxyConfig,
     pub(super) budget: Budget,
     pub(super) binder: Arc<dyn Binder>,
+    /// The way to pods of other nodes, where there is one.
+    pub(super) tunnel: Option<Arc<dyn Tunnel>>,
     pub(super) reports: mpsc::Sender<PortReport>,
     /// Becomes true when everything must end at once.
     pub(super) halt: watch::Sender<bool>,

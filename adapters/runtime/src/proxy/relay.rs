@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// One read moves at most this much; the largest UDP datagram fits as well.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -37,7 +36,11 @@ impl Flow {
     }
 
     /// Writes what is left over; ready when nothing is.
-    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
         while self.sent < self.unsent.len() {
             match ready!(Pin::new(&mut *to).poll_write(cx, &self.unsent[self.sent..]))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -52,7 +55,12 @@ impl Flow {
     }
 
     /// Writes `data` after a completed flush, keeping what the destination does not take.
-    pub(super) fn send(&mut self, cx: &mut Context<'_>, to: &mut TcpStream, data: &[u8]) -> io::Result<()> {
+    pub(super) fn send(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin),
+        data: &[u8],
+    ) -> io::Result<()> {
         let mut at = 0;
         while at < data.len() {
             match Pin::new(&mut *to).poll_write(cx, &data[at..]) {
@@ -69,7 +77,11 @@ impl Flow {
     }
 
     /// Passes the end of the stream on; ready when it is passed.
-    pub(super) fn poll_shut(&mut self, cx: &mut Context<'_>, to: &mut TcpStream) -> Poll<io::Result<()>> {
+    pub(super) fn poll_shut(
+        &mut self,
+        cx: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
         if !self.shut {
             match ready!(Pin::new(to).poll_shutdown(cx)) {
                 // A peer that already left needs no farewell.
@@ -80,8 +92,13 @@ impl Flow {
         Poll::Ready(Ok(()))
     }
 
-    /// Copies from one socket to the other until neither end moves; ready when the stream has ended and that is passed.
-    fn poll_copy(&mut self, cx: &mut Context<'_>, from: &mut TcpStream, to: &mut TcpStream) -> Poll<io::Result<()>> {
+    /// Copies from one side to the other until neither end moves; ready when the stream has ended and that is passed.
+    fn poll_copy(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.poll_flush(cx, to))?;
             if self.ended {
@@ -100,8 +117,12 @@ impl Flow {
 /// Copies both ways until both directions have ended, each half closing on its own.
 ///
 /// # Errors
-/// The first failure of either socket; the connection cannot go on.
-pub(super) async fn copy(client: &mut TcpStream, endpoint: &mut TcpStream) -> io::Result<()> {
+/// The first failure of either side; the connection cannot go on.
+pub(super) async fn copy<C, E>(client: &mut C, endpoint: &mut E) -> io::Result<()>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    E: AsyncRead + AsyncWrite + Unpin,
+{
     let (mut up, mut down) = (Flow::default(), Flow::default());
     poll_fn(|cx| {
         let up = up.poll_copy(cx, client, endpoint)?;

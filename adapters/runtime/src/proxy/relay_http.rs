@@ -8,12 +8,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::backend::Backend;
 use super::http::{Exchange, Scan};
 use super::relay::{Flow, with_scratch};
+use super::tunnel::Upstream;
 
 /// One direction, and the beginning of a head that waits for its rest.
 #[derive(Debug, Default)]
@@ -31,8 +32,8 @@ impl Side {
     fn poll_step(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
         scan: impl FnOnce(&[u8]) -> Scan,
     ) -> Poll<io::Result<()>> {
         with_scratch(|scratch| {
@@ -65,7 +66,12 @@ struct Relay {
 }
 
 impl Relay {
-    fn poll_up(&mut self, cx: &mut Context<'_>, from: &mut TcpStream, to: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_up(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.up.flow.poll_flush(cx, to))?;
             if self.up.flow.ended {
@@ -82,8 +88,8 @@ impl Relay {
     fn poll_down(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut TcpStream,
-        to: &mut TcpStream,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
         backend: &Backend,
     ) -> Poll<io::Result<()>> {
         loop {
@@ -116,7 +122,7 @@ pub(super) enum End {
 ///
 /// # Errors
 /// The first failure of either socket; the connection cannot go on.
-pub(super) async fn copy(client: &mut TcpStream, endpoint: &mut TcpStream, backend: &Backend) -> io::Result<End> {
+pub(super) async fn copy(client: &mut TcpStream, endpoint: &mut Upstream, backend: &Backend) -> io::Result<End> {
     let mut relay = Relay::default();
     let mut changed = pin!(backend.pod.changed.notified());
     poll_fn(|cx| {

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -20,7 +20,8 @@ use super::drain::Drain;
 use super::listener::{run, try_listen};
 use super::metrics::{Counters, ServiceMetrics};
 use super::port::{Port, Shared};
-use super::spec::{AppProtocol, ApplyError, PodUid, PortSpec, Protocol, ServiceKey, ServiceSpec};
+use super::spec::{AppProtocol, ApplyError, Endpoint, PodUid, PortSpec, Protocol, ServiceKey, ServiceSpec};
+use super::tunnel::Tunnel;
 
 /// Reports kept for a slow reader; later ones are dropped, the state stays readable by [`Proxy::ports`].
 const REPORTS_MAX: usize = 4096;
@@ -31,9 +32,11 @@ const DRAINED_MAX: usize = 16_384;
 
 /// A running proxy. Dropping it closes all listeners and cuts all connections.
 pub struct Proxy {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     runtime: Handle,
     state: Mutex<State>,
+    /// Wakes visits whose pod was not known.
+    pub(super) changed: Notify,
 }
 
 #[derive(Default)]
@@ -41,6 +44,7 @@ struct State {
     services: BTreeMap<ServiceKey, Service>,
     pods: Pods,
     tasks: JoinSet<()>,
+    is_listening: bool,
     is_shut: bool,
 }
 
@@ -50,10 +54,10 @@ struct Service {
     ports: BTreeMap<(Protocol, u16), Running>,
 }
 
-/// A port and the hold on its task: dropping it closes the listener and retires the endpoints.
+/// A port and the hold on its task, if it has one yet: dropping it closes the listener and retires the endpoints.
 struct Running {
     port: Arc<Port>,
-    _stop: oneshot::Sender<()>,
+    stop: Option<oneshot::Sender<()>>,
 }
 
 impl Drop for Running {
@@ -72,6 +76,15 @@ struct Pods {
 impl Pods {
     fn get(&mut self, uid: &PodUid) -> Arc<Pod> {
         self.known.entry(uid.clone()).or_insert_with(|| Arc::new(Pod::new(uid.clone()))).clone()
+    }
+
+    /// The pod of an endpoint.
+    fn of(&mut self, endpoint: &Endpoint) -> Arc<Pod> {
+        let pod = self.get(&endpoint.pod);
+        if endpoint.node.is_none() {
+            pod.listens_on(endpoint.address);
+        }
+        pod
     }
 
     fn drain(&mut self, uid: &PodUid) -> Arc<Pod> {
@@ -106,14 +119,51 @@ impl Proxy {
     /// # Panics
     /// Outside of a Tokio runtime.
     pub fn start(config: ProxyConfig) -> (Self, mpsc::Receiver<PortReport>) {
-        Self::with_binder(config, Arc::new(SystemBinder))
+        let (proxy, reports) = Self::with(config, Arc::new(SystemBinder), None);
+        proxy.listen();
+        (proxy, reports)
     }
 
+    /// As [`Proxy::start`], but it listens only from [`Proxy::listen`] on: until then another process of this host serves
+    /// the addresses, and this one lets visits in and drains its pods. Pods of other nodes are reached by the tunnel.
+    ///
+    /// # Panics
+    /// Outside of a Tokio runtime.
+    pub fn standby(config: ProxyConfig, tunnel: Arc<dyn Tunnel>) -> (Self, mpsc::Receiver<PortReport>) {
+        Self::with(config, Arc::new(SystemBinder), Some(tunnel))
+    }
+
+    #[cfg(test)]
     pub(super) fn with_binder(config: ProxyConfig, binder: Arc<dyn Binder>) -> (Self, mpsc::Receiver<PortReport>) {
+        let (proxy, reports) = Self::with(config, binder, None);
+        proxy.listen();
+        (proxy, reports)
+    }
+
+    fn with(
+        config: ProxyConfig,
+        binder: Arc<dyn Binder>,
+        tunnel: Option<Arc<dyn Tunnel>>,
+    ) -> (Self, mpsc::Receiver<PortReport>) {
         let (reports, receiver) = mpsc::channel(REPORTS_MAX);
         let budget = Budget::new(config.descriptors);
-        let shared = Arc::new(Shared { config, budget, binder, reports, halt: watch::Sender::new(false) });
-        (Self { shared, runtime: Handle::current(), state: Mutex::default() }, receiver)
+        let halt = watch::Sender::new(false);
+        let shared = Arc::new(Shared { config, budget, binder, tunnel, reports, halt });
+        let (runtime, changed) = (Handle::current(), Notify::new());
+        (Self { shared, runtime, state: Mutex::default(), changed }, receiver)
+    }
+
+    /// Listens on the addresses of all services, those applied so far and those to come. Ports that can be bound listen
+    /// when this returns.
+    pub fn listen(&self) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.is_listening = true;
+        for running in state.services.values_mut().flat_map(|service| service.ports.values_mut()) {
+            if running.stop.is_none() {
+                running.stop = Some(self.launch(&running.port, &mut state.tasks));
+            }
+        }
     }
 
     /// Makes the proxy serve `spec`, whatever it served under that key before. Ports that can be bound listen when this
@@ -148,13 +198,21 @@ impl Proxy {
             } else {
                 let port = self.port(spec, wanted, &service.counters);
                 configure(&port, wanted, spec, &mut state.pods);
-                service.ports.insert(id, self.launch(port, &mut state.tasks));
+                let stop = state.is_listening.then(|| self.launch(&port, &mut state.tasks));
+                service.ports.insert(id, Running { port, stop });
             }
         }
         if pods_left {
             state.pods.prune();
         }
+        self.changed.notify_waiters();
         Ok(())
+    }
+
+    /// The pod that a service lists at this address of this node.
+    pub(super) fn pod_at(&self, uid: &PodUid, address: SocketAddrV4) -> Option<Arc<Pod>> {
+        let state = self.state.lock();
+        state.pods.known.get(uid).filter(|pod| pod.is_listening_on(address)).cloned()
     }
 
     /// Stops serving a service: its listeners close now, its connections end on their own. Returns whether it existed.
@@ -224,11 +282,12 @@ impl Proxy {
         Arc::new(Port::new(wanted, counters.clone(), self.shared.clone()))
     }
 
-    fn launch(&self, port: Arc<Port>, tasks: &mut JoinSet<()>) -> Running {
+    /// Starts the port's task; dropping the answer ends it.
+    fn launch(&self, port: &Arc<Port>, tasks: &mut JoinSet<()>) -> oneshot::Sender<()> {
         let (stop, stopped) = oneshot::channel();
-        let listening = try_listen(&port);
+        let listening = try_listen(port);
         tasks.spawn_on(run(port.clone(), listening, stopped), &self.runtime);
-        Running { port, _stop: stop }
+        stop
     }
 }
 
@@ -237,7 +296,7 @@ fn configure(port: &Port, wanted: &PortSpec, spec: &ServiceSpec, pods: &mut Pods
     port.set_http(wanted.app_protocol == Some(AppProtocol::Http));
     let mut table = port.table.lock();
     table.set_affinity(spec.session_affinity);
-    table.update(&wanted.endpoints, |endpoint| pods.get(&endpoint.pod))
+    table.update(&wanted.endpoints, |endpoint| pods.of(endpoint))
 }
 
 impl fmt::Debug for Proxy {

@@ -83,8 +83,10 @@ pub enum EndpointState {
 pub struct Endpoint {
     /// The pod.
     pub pod: PodUid,
-    /// Where the pod listens for this service port.
+    /// Where the pod listens for this service port, on its own node.
     pub address: SocketAddrV4,
+    /// The node to ask for the connection; `None`: the pod is reached from here.
+    pub node: Option<Arc<str>>,
     /// Whether it takes new connections.
     pub state: EndpointState,
 }

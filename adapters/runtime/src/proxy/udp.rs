@@ -10,13 +10,16 @@ use parking_lot::Mutex;
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::backend::Backend;
+use super::datagrams;
 use super::listener::halted;
 use super::metrics::ActiveGuard;
 use super::port::Port;
 use super::relay::with_scratch;
+use super::spec::Protocol;
+use super::tunnel::Target;
 
 /// Endpoints tried for one datagram before it is dropped, as a network may drop it.
 const TRIES_MAX: usize = 4;
@@ -25,9 +28,19 @@ const TRIES_MAX: usize = 4;
 struct Session {
     backend: Arc<Backend>,
     socket: UdpSocket,
+    /// To a pod of another node: what carries the datagrams on, ended with the session.
+    _bridge: Option<Bridge>,
     last_seen: Mutex<Instant>,
     _permit: OwnedSemaphorePermit,
     _active: ActiveGuard,
+}
+
+struct Bridge(AbortHandle);
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 struct Known {
@@ -135,13 +148,41 @@ fn make_room(clients: &mut HashMap<SocketAddrV4, Known>, limit: usize) {
 }
 
 async fn open(port: &Port, client: Ipv4Addr, tried: &[Arc<Backend>]) -> Option<Session> {
-    let permit = port.shared.budget.try_take(1)?;
+    // One for the socket, one for the other end of a bridge.
+    let permit = port.shared.budget.try_take(2)?;
     // Datagrams are not counted on the pod: nothing tells when an exchange of them has ended.
     let backend = port.pick(client, tried)?.backend.clone();
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.ok()?;
-    socket.connect(backend.address).await.ok()?;
+    let bridge = match &backend.node {
+        None => {
+            socket.connect(backend.address).await.ok()?;
+            None
+        }
+        Some(node) => Some(bridge(port, (node, &backend), &socket).await?),
+    };
     let last_seen = Mutex::new(Instant::now());
-    Some(Session { backend, socket, last_seen, _permit: permit, _active: port.counters.open() })
+    Some(Session { backend, socket, _bridge: bridge, last_seen, _permit: permit, _active: port.counters.open() })
+}
+
+/// Connects the socket to one that carries its datagrams to a pod of another node.
+async fn bridge(port: &Port, (node, backend): (&str, &Backend), socket: &UdpSocket) -> Option<Bridge> {
+    let target = Target { pod: backend.pod.uid.clone(), address: backend.address, protocol: Protocol::Udp };
+    let opened =
+        timeout(port.shared.config.dial_timeout, port.shared.tunnel.as_ref()?.open(node, &target)).await.ok()?;
+    let mut stream = match opened {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(service = %port.wanted.service, %error, "a pod of another node was not reached");
+            port.suspect(backend);
+            return None;
+        }
+    };
+    let far = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.ok()?;
+    far.connect(socket.local_addr().ok()?).await.ok()?;
+    socket.connect(far.local_addr().ok()?).await.ok()?;
+    let idle = port.shared.config.udp_idle;
+    let carrying = tokio::spawn(async move { drop(datagrams::bridge(&far, &mut stream, idle).await) });
+    Some(Bridge(carrying.abort_handle()))
 }
 
 /// Carries answers back until client and endpoint have been silent for the idle time, or the endpoint is not there.

@@ -4,6 +4,7 @@
 mod drain;
 mod http;
 mod ports;
+mod remote;
 mod tcp;
 mod udp;
 
@@ -58,7 +59,7 @@ impl Net {
     }
 
     fn endpoint(&self, index: u8) -> Endpoint {
-        Endpoint { pod: uid(index), address: self.pod(index), state: EndpointState::Ready }
+        Endpoint { pod: uid(index), address: self.pod(index), state: EndpointState::Ready, node: None }
     }
 
     fn service(&self, endpoints: impl IntoIterator<Item = u8>) -> ServiceSpec {
