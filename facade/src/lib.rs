@@ -27,6 +27,7 @@ mod remote;
 pub use cluster::{Cluster, ClusterBuilder, StartError};
 pub use data_dir::DataDirError;
 pub use live::{OsEntropy, SystemClock, TokioSpawner};
+pub use network::PathError;
 pub use remote::{JoinError, JoinedNode, NodeOptions};
 
 pub use steersman_application as application;

@@ -1,6 +1,7 @@
 //! What the machine offers: the capacity that local nodes share, and what they say about themselves.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use steersman_domain::NodeSystemInfo;
 use steersman_domain::ledger::Resources;
 
@@ -40,6 +41,22 @@ fn line(path: &str) -> String {
 pub(crate) fn hostname() -> String {
     let name = line("/proc/sys/kernel/hostname").to_lowercase();
     if steersman_domain::names::subdomain(&name).is_ok() { name } else { "localhost".into() }
+}
+
+/// An address that no host has (it is set aside for documentation): the way to it is the way out.
+const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+
+/// The address of this host from which `to` is reached, as the routing table says; nothing is sent.
+pub(crate) fn address_towards(to: SocketAddr) -> Option<IpAddr> {
+    let from: SocketAddr = if to.is_ipv4() { "0.0.0.0:0".parse().ok()? } else { "[::]:0".parse().ok()? };
+    let socket = UdpSocket::bind(from).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// The address by which other hosts reach this one, where it has a way out.
+pub(crate) fn outward_address() -> Option<IpAddr> {
+    address_towards(SocketAddr::new(OUTSIDE, 9))
 }
 
 /// What a node says about its machine.

@@ -32,7 +32,8 @@ pub(crate) struct NodePorts {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) spawner: TokioSpawner,
     pub(crate) logs: Arc<LogRegistry>,
-    pub(crate) proxy: Option<Arc<Proxy>>,
+    /// The proxy of this process, and where it lets other nodes in.
+    pub(crate) proxy: Option<(Arc<Proxy>, u16)>,
     pub(crate) default_runtime: Str,
     /// Where pods find the API.
     pub(crate) api_server: Option<(Str, u16)>,
@@ -98,10 +99,11 @@ impl NodePorts {
         let address = |kind: &str, address: Str| NodeAddress { kind: kind.into(), address, ..NodeAddress::default() };
         agent.addresses = vec![address("InternalIP", node.address.clone()), address("Hostname", node.name.clone())];
         agent.host_ips = vec![node.address];
+        agent.traffic_port = self.proxy.as_ref().map_or(0, |(_, port)| *port);
         agent.pids_limit = PIDS;
         agent.node_info = machine::system_info(env!("CARGO_PKG_VERSION"));
         let traffic: Arc<dyn TrafficDrain> = match &self.proxy {
-            Some(proxy) => Arc::new(ProxyDrain(proxy.clone())),
+            Some((proxy, _)) => Arc::new(ProxyDrain(proxy.clone())),
             None => Arc::new(NoTraffic),
         };
         Ok(self.start(agent, runtime, traffic, stop))

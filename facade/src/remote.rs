@@ -1,11 +1,10 @@
 //! A node that joins a cluster over the network: it exchanges a token for a certificate, keeps that, and runs an agent, the
 //! process runtime and the service proxy of its host.
 
-use crate::cluster::ProxySeat;
 use crate::data_dir::{Addresses, DataDir, DataDirError};
 use crate::live::{OsEntropy, SystemClock, TokioSpawner};
 use crate::machine;
-use crate::network::Network;
+use crate::network::{DataPath, PathError, PathOptions};
 use crate::node::{NodePorts, ProcessNode, RunningNode};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -13,18 +12,20 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use steersman_application::client::Client;
 use steersman_application::driver::agent::Stop;
 use steersman_application::usecase::logs::{LogRegistry, LogSource};
 use steersman_domain::Str;
 use steersman_domain::ports::{Clock, Entropy};
 use steersman_http::pki::{Identity, PkiError, fingerprint, write_private};
+use steersman_http::tunnel::TunnelKeys;
 use steersman_http::{ClientError, JoinToken, RemoteClient, RemoteConfig, join_cluster};
 use steersman_runtime::OpenError;
-use steersman_runtime::proxy::{Proxy, ProxyConfig};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+/// The file that keeps what a node got for its token.
+const MEMBERSHIP: &str = "membership.json";
 
 /// How long to wait before the logs are offered again after the connection broke.
 const RETRY: Duration = Duration::from_secs(1);
@@ -35,8 +36,10 @@ pub struct NodeOptions {
     /// `https://HOST:PORT`
     pub server: String,
     pub token: JoinToken,
-    /// The address by which other nodes reach this one.
+    /// The address by which other nodes reach this one; `None`: the one from which the server is reached.
     pub address: Option<IpAddr>,
+    /// The port of that address on which traffic of other nodes is taken; 0: a free one.
+    pub tunnel_port: u16,
     /// The node's name; `None`: the machine's.
     pub name: Option<String>,
     pub data_dir: PathBuf,
@@ -57,6 +60,8 @@ pub enum JoinError {
     Kept { path: PathBuf },
     #[error(transparent)]
     Node(#[from] OpenError),
+    #[error(transparent)]
+    Path(#[from] PathError),
 }
 
 /// What a node keeps of its joining.
@@ -74,9 +79,8 @@ pub struct JoinedNode {
     node: RunningNode,
     stop: watch::Sender<Stop>,
     loops: Vec<JoinHandle<()>>,
-    proxy: Option<Arc<Proxy>>,
+    path: DataPath,
     _addresses: Addresses,
-    _seat: Option<ProxySeat>,
     _data_dir: DataDir,
 }
 
@@ -102,28 +106,34 @@ impl JoinedNode {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
 
-        let mut loops = Vec::new();
-        let seat = ProxySeat::take(&fingerprint(&config.authority));
-        let proxy = seat.is_some().then(|| {
-            let (proxy, reports) = Proxy::start(ProxyConfig::default());
-            let proxy = Arc::new(proxy);
-            let (client, clock, entropy) = (client.clone() as Arc<dyn Client>, clock.clone(), entropy.clone());
-            loops.push(tokio::spawn(Network { proxy: proxy.clone(), client, clock, entropy, reports }.run()));
-            proxy
+        let address = match options.address {
+            Some(address) => address,
+            None => address_towards(&options.server).await.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        };
+        let identity = config.identity.clone().ok_or_else(|| kept(&data_dir))?;
+        let path = DataPath::start(PathOptions {
+            nodes: vec![name.as_str().into()],
+            address,
+            port: options.tunnel_port,
+            keys: Arc::new(TunnelKeys::new(&config.authority, &identity)?),
+            fingerprint: fingerprint(&config.authority),
+            client: client.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
         });
+        let path = path.await?;
         let logs = Arc::new(LogRegistry::default());
-        loops.push(tokio::spawn(offer_logs(client.clone(), name.clone(), logs.clone())));
+        let loops = vec![tokio::spawn(offer_logs(client.clone(), name.clone(), logs.clone()))];
         let ports = NodePorts {
             client,
             clock,
             entropy,
             spawner: TokioSpawner::new(Handle::current()),
             logs,
-            proxy: proxy.clone(),
+            proxy: Some((path.proxy().clone(), path.port())),
             default_runtime: "process".into(),
             api_server: host_and_port(&options.server),
         };
-        let address = options.address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let stop = watch::Sender::new(Stop::Run);
         let node = ProcessNode {
             name: name.as_str().into(),
@@ -136,7 +146,7 @@ impl JoinedNode {
         };
         let node = ports.process_node(node, stop.subscribe()).await?;
         let name = name.as_str().into();
-        Ok(JoinedNode { name, node, stop, loops, proxy, _addresses: addresses, _seat: seat, _data_dir: data_dir })
+        Ok(JoinedNode { name, node, stop, loops, path, _addresses: addresses, _data_dir: data_dir })
     }
 
     /// The name of the node.
@@ -148,9 +158,7 @@ impl JoinedNode {
     pub async fn stop(mut self) {
         self.stop.send_replace(Stop::StopPods);
         self.node.ended().await;
-        if let Some(proxy) = &self.proxy {
-            proxy.shutdown().await;
-        }
+        self.path.shutdown().await;
     }
 }
 
@@ -165,9 +173,9 @@ impl Drop for JoinedNode {
 
 /// The certificate that is kept, or a new one for the token. A kept one of another cluster or name is not used.
 async fn membership(options: &NodeOptions, data_dir: &DataDir, name: &str) -> Result<RemoteConfig, JoinError> {
-    let path = data_dir.path().join("membership.json");
+    let path = data_dir.path().join(MEMBERSHIP);
     if let Ok(text) = std::fs::read_to_string(&path) {
-        let kept: Membership = serde_json::from_str(&text).map_err(|_| JoinError::Kept { path: path.clone() })?;
+        let kept: Membership = serde_json::from_str(&text).map_err(|_| kept(data_dir))?;
         if kept.node == name && fingerprint(&kept.authority) == options.token.fingerprint {
             let identity = Identity { certificate: kept.certificate, key: kept.key };
             let server = options.server.clone();
@@ -197,6 +205,18 @@ async fn offer_logs(client: Arc<RemoteClient>, node: String, logs: Arc<LogRegist
         tracing::debug!(%error, "logs are offered again");
         tokio::time::sleep(RETRY).await;
     }
+}
+
+fn kept(data_dir: &DataDir) -> JoinError {
+    JoinError::Kept { path: data_dir.path().join(MEMBERSHIP) }
+}
+
+/// The address of this host from which the server is reached.
+async fn address_towards(server: &str) -> Option<IpAddr> {
+    let (host, port) = host_and_port(server)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut found = tokio::net::lookup_host((host, port)).await.ok()?;
+    found.find_map(machine::address_towards)
 }
 
 fn host_and_port(server: &str) -> Option<(Str, u16)> {

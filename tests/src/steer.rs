@@ -26,13 +26,15 @@ pub struct Options {
     pub args: Vec<String>,
     /// The data directory of an earlier run; a fresh one when there is none.
     pub data: Option<Arc<tempfile::TempDir>>,
+    /// Where the API listens; a free port of 127.0.0.1 when nothing is said.
+    pub listen: Option<String>,
 }
 
 impl Options {
     /// Options with these further words.
     #[must_use]
     pub fn with(args: &[&str]) -> Self {
-        Self { args: args.iter().map(|word| (*word).to_owned()).collect(), data: None }
+        Self { args: args.iter().map(|word| (*word).to_owned()).collect(), ..Self::default() }
     }
 }
 
@@ -74,7 +76,8 @@ impl SteerUp {
     pub fn start_binary(binary: &Path, options: Options) -> Self {
         let data = options.data.unwrap_or_else(|| Arc::new(tempfile::tempdir().expect("a temporary folder")));
         let mut command = Command::new(binary);
-        command.arg("up").arg("--data-dir").arg(data.path()).args(["--listen", "127.0.0.1:0"]).args(&options.args);
+        let listen = options.listen.as_deref().unwrap_or("127.0.0.1:0");
+        command.arg("up").arg("--data-dir").arg(data.path()).args(["--listen", listen]).args(&options.args);
         Self::launch(command, data)
     }
 

@@ -1,5 +1,6 @@
 //! Filters: each looks at one reason why a node cannot take a pod.
 
+use super::Weight;
 use super::{NodeInfo, SchedulingContext};
 use steersman_domain::ledger::{self, Resources};
 use steersman_domain::selector::Selector;
@@ -13,6 +14,8 @@ pub type Rejection = String;
 pub struct Demand<'a> {
     pub pod: &'a Pod,
     pub request: Resources,
+    /// What it counts for in scores.
+    pub weight: Weight,
     /// Host ports as the ledger writes them.
     pub host_ports: Vec<Str>,
     /// The runtime handler.
@@ -33,6 +36,7 @@ impl<'a> Demand<'a> {
         Demand {
             pod,
             request: pod.requests(),
+            weight: Weight::of(pod),
             host_ports: ledger::host_port_keys(pod),
             handler: context.handler(pod),
             selector,

@@ -8,9 +8,11 @@ mod nodes;
 mod profile;
 mod schedule;
 mod score;
+mod weight;
 
 pub use filter::{Demand, Filter, Rejection};
 pub use nodes::{NodeInfo, Nodes};
 pub use profile::{Profile, default_profiles};
 pub use schedule::{DefaultScheduler, Scheduler, SchedulingContext, schedule};
 pub use score::Score;
+pub use weight::Weight;

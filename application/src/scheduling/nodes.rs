@@ -1,5 +1,6 @@
 //! Nodes with what is taken on them: the snapshot that scheduling decides on, kept up to date change by change.
 
+use super::Weight;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::ledger::{self, Resources};
@@ -13,6 +14,8 @@ pub struct NodeInfo {
     pub allocatable: Resources,
     /// Kept by the same arithmetic as the stored ledger, from the pods themselves.
     pub taken: NodeLedger,
+    /// What the same pods weigh, for scores.
+    pub weight: Weight,
 }
 
 /// All nodes by name, and the pods that take room on them.
@@ -49,6 +52,7 @@ impl Nodes {
             node: None,
             allocatable: Resources::default(),
             taken: NodeLedger::default(),
+            weight: Weight::default(),
         })
     }
 
@@ -81,7 +85,9 @@ impl Nodes {
         if !ledger::counts(pod) {
             return freed;
         }
-        self.entry(&pod.spec.node_name).taken.enter(pod);
+        let info = self.entry(&pod.spec.node_name);
+        info.taken.enter(pod);
+        info.weight.add(Weight::of(pod));
         self.bound.insert(pod.key(), pod.clone());
         false
     }
@@ -91,6 +97,7 @@ impl Nodes {
         let Some(pod) = self.bound.remove(key) else { return false };
         if let Some(info) = self.nodes.get_mut(&pod.spec.node_name) {
             info.taken.leave(&pod);
+            info.weight.subtract(Weight::of(&pod));
             if info.node.is_none() && info.taken.allocated == Resources::default() {
                 self.nodes.remove(&pod.spec.node_name);
             }

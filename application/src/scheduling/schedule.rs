@@ -1,7 +1,7 @@
 //! The decision: one pass over a batch of pods, each decided on the nodes as the pods before it leave them.
 
 use super::filter::Demand;
-use super::{Nodes, Profile};
+use super::{Nodes, Profile, Score};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::ledger::Resources;
@@ -47,7 +47,8 @@ pub trait Scheduler: Send + Sync {
     fn schedule(&self, nodes: &mut Nodes, pods: &[Arc<Pod>], context: &SchedulingContext) -> Vec<Decision>;
 }
 
-/// The built-in scheduler: filters, then the highest weighted score; the first by name among equals.
+/// The built-in scheduler: filters, then the highest weighted score; among equals the fewest pods, then the first
+/// by name.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DefaultScheduler;
 
@@ -80,20 +81,29 @@ fn decide(nodes: &Nodes, pod: &Arc<Pod>, profile: &Profile, context: &Scheduling
                 profile.filters.iter().find_map(|f| f.rejection(&demand, node, info).map(|reason| (f.name(), reason)));
             let scores: Vec<(&'static str, i64)> = match rejected {
                 Some(_) => Vec::new(),
-                None => {
-                    profile.scores.iter().map(|(s, _)| (s.name(), s.of(pod, &demand.request, node, info))).collect()
-                }
+                None => profile.scores.iter().map(|(s, _)| (s.name(), s.of(&demand, node, info))).collect(),
             };
             let total = scores.iter().zip(&profile.scores).map(|((_, score), (_, weight))| score * weight).sum();
             NodeVerdict { node: node.metadata.name.clone(), rejected, scores, total }
         })
         .collect();
-    let best = verdicts.iter().filter(|v| v.rejected.is_none()).reduce(|a, b| if b.total > a.total { b } else { a });
-    let placement = match best {
+    let placement = match best(&verdicts, nodes, profile) {
         Some(best) => Placement::Node(best.node.clone()),
         None => Placement::Unschedulable(summary(pod, &verdicts, &demand.request, context)),
     };
     Decision { pod: pod.clone(), placement, verdicts: Arc::new(verdicts) }
+}
+
+/// The feasible node of the highest score. Scores are whole percents, so that many are equal on large nodes: then the one
+/// with the fewest pods, or the most where the profile packs; at last the first by name.
+fn best<'a>(verdicts: &'a [NodeVerdict], nodes: &Nodes, profile: &Profile) -> Option<&'a NodeVerdict> {
+    let packs = profile.scores.iter().any(|(score, _)| *score == Score::MostAllocated);
+    let rank = |verdict: &NodeVerdict| {
+        let pods = nodes.get(&verdict.node).map_or(0, |info| info.taken.allocated.pods);
+        (verdict.total, if packs { pods } else { -pods })
+    };
+    let feasible = verdicts.iter().filter(|v| v.rejected.is_none()).map(|verdict| (rank(verdict), verdict));
+    feasible.reduce(|a, b| if b.0 > a.0 { b } else { a }).map(|(_, verdict)| verdict)
 }
 
 /// `0/3 nodes are available: 2 Insufficient cpu, 1 node(s) were unschedulable.`, and how to mend it where one thing would.
@@ -186,6 +196,23 @@ mod tests {
             pod
         });
         assert_eq!(place(&[1000, 1000], packed.collect()), ["n1", "n1", "n2", "n2"]);
+    }
+
+    #[test]
+    fn pods_without_requests_weigh_something_too() {
+        let idle = |n: i32| {
+            let mut pod = pod(&format!("p{n}"), 0);
+            pod.spec.containers = vec![Arc::new(Container::default())];
+            pod
+        };
+        assert_eq!(place(&[2000, 2000], (0..4).map(idle).collect()), ["n1", "n2", "n1", "n2"]);
+        // Where each is less than a percent, the count decides.
+        assert_eq!(place(&[640_000, 640_000], (0..4).map(idle).collect()), ["n1", "n2", "n1", "n2"]);
+        let packed = (0..3).map(idle).map(|mut pod| {
+            pod.spec.scheduler_name = "bin-packing".into();
+            pod
+        });
+        assert_eq!(place(&[640_000, 640_000], packed.collect()), ["n1", "n1", "n1"]);
     }
 
     #[test]

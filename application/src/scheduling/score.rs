@@ -1,7 +1,7 @@
 //! Scores: each ranks a feasible node from 0 (worst) to 100 (best).
 
 use super::NodeInfo;
-use steersman_domain::ledger::Resources;
+use super::filter::Demand;
 use steersman_domain::{Node, Pod};
 
 /// A score. Integer arithmetic throughout, so that every machine ranks alike.
@@ -32,26 +32,35 @@ impl Score {
     }
 
     /// 0 to 100.
-    pub fn of(self, pod: &Pod, request: &Resources, node: &Node, info: &NodeInfo) -> i64 {
+    pub fn of(self, demand: &Demand<'_>, node: &Node, info: &NodeInfo) -> i64 {
         match self {
-            Score::LeastAllocated => 100 - mean(used(request, info)),
-            Score::MostAllocated => mean(used(request, info)),
+            Score::LeastAllocated => 100 - mean(weighed(demand, info)),
+            Score::MostAllocated => mean(weighed(demand, info)),
             Score::BalancedAllocation => {
-                let (cpu, memory) = used(request, info);
+                let (cpu, memory) = used(demand, info);
                 100 - (cpu - memory).abs()
             }
-            Score::NodeAffinity => affinity(pod, node),
-            Score::TaintToleration => taints(pod, node),
+            Score::NodeAffinity => affinity(demand.pod, node),
+            Score::TaintToleration => taints(demand.pod, node),
         }
     }
 }
 
 /// Percent of cpu and of memory in use once the pod is there.
-fn used(request: &Resources, info: &NodeInfo) -> (i64, i64) {
-    let taken = &info.taken.allocated;
+fn used(demand: &Demand<'_>, info: &NodeInfo) -> (i64, i64) {
+    let (taken, request) = (&info.taken.allocated, &demand.request);
     (
         percent(taken.cpu_milli.saturating_add(request.cpu_milli), info.allocatable.cpu_milli),
         percent(taken.memory_bytes.saturating_add(request.memory_bytes), info.allocatable.memory_bytes),
+    )
+}
+
+/// As `used`, by what pods weigh.
+fn weighed(demand: &Demand<'_>, info: &NodeInfo) -> (i64, i64) {
+    let (taken, added) = (info.weight, demand.weight);
+    (
+        percent(taken.cpu_milli.saturating_add(added.cpu_milli), info.allocatable.cpu_milli),
+        percent(taken.memory_bytes.saturating_add(added.memory_bytes), info.allocatable.memory_bytes),
     )
 }
 

@@ -27,6 +27,7 @@ entity! {
         conditions: Vec<Condition> = "conditions",
         addresses: Vec<NodeAddress> = "addresses",
         node_info: NodeSystemInfo = "nodeInfo",
+        daemon_endpoints: NodeDaemonEndpoints = "daemonEndpoints",
         /// The runtime handlers that the agent offers.
         runtime_handlers: Vec<NodeRuntimeHandler> = "runtimeHandlers",
     }
@@ -35,6 +36,17 @@ entity! {
     pub struct NodeAddress {
         kind: Str = "type",
         address: Str = "address",
+    }
+
+    /// Where the agent of a node listens.
+    pub struct NodeDaemonEndpoints {
+        /// For the traffic of other nodes to its pods, by mutual TLS.
+        kubelet_endpoint: DaemonEndpoint = "kubeletEndpoint",
+    }
+
+    /// A port of a node's address.
+    pub struct DaemonEndpoint {
+        port: i32 = "Port",
     }
 
     /// A runtime handler that a node offers.

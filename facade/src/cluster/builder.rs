@@ -2,7 +2,7 @@
 
 use super::{Cluster, StartError};
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use steersman_domain::Str;
 
@@ -11,6 +11,8 @@ use steersman_domain::Str;
 pub struct ClusterBuilder {
     pub(super) data_dir: PathBuf,
     pub(super) listen: SocketAddr,
+    pub(super) address: Option<IpAddr>,
+    pub(super) tunnel_port: u16,
     pub(super) nodes: u16,
     pub(super) simulated_nodes: u16,
     pub(super) default_runtime: Str,
@@ -24,6 +26,8 @@ impl ClusterBuilder {
         ClusterBuilder {
             data_dir,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            address: None,
+            tunnel_port: 0,
             nodes: 1,
             simulated_nodes: 0,
             default_runtime: "container".into(),
@@ -36,6 +40,21 @@ impl ClusterBuilder {
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = address;
+        self
+    }
+
+    /// The address by which other nodes reach those of this process; by default the API's, or, where that listens on all
+    /// addresses, the one that leads out of this host.
+    #[must_use]
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
+    /// The port of that address on which traffic of other nodes is taken, by mutual TLS; by default a free one.
+    #[must_use]
+    pub fn tunnel_port(mut self, port: u16) -> Self {
+        self.tunnel_port = port;
         self
     }
 

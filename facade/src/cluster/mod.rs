@@ -1,14 +1,13 @@
 //! The composition root: which adapters stand behind the ports of a cluster, what is started, and in which order it ends.
 
 mod builder;
-mod seat;
 mod start;
 
 pub use builder::ClusterBuilder;
-pub(crate) use seat::ProxySeat;
 pub use start::StartError;
 
 use crate::data_dir::{Addresses, DataDir};
+use crate::network::DataPath;
 use crate::node::RunningNode;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -20,7 +19,6 @@ use steersman_application::driver::agent::Stop;
 use steersman_application::usecase::Api;
 use steersman_http::ApiService;
 use steersman_http::pki::Authority;
-use steersman_runtime::proxy::Proxy;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -43,9 +41,8 @@ pub struct Cluster {
     stop_api: watch::Sender<bool>,
     server: JoinHandle<()>,
     loops: Vec<JoinHandle<()>>,
-    proxy: Option<Arc<Proxy>>,
+    path: Option<DataPath>,
     // Released last.
-    _seat: Option<ProxySeat>,
     _addresses: Addresses,
     data_dir: DataDir,
 }
@@ -136,8 +133,8 @@ impl Cluster {
         if tokio::time::timeout(API_STOP, &mut self.server).await.is_err() {
             self.server.abort();
         }
-        if let Some(proxy) = &self.proxy {
-            proxy.shutdown().await;
+        if let Some(path) = &self.path {
+            path.shutdown().await;
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Starting a cluster, in the order in which its parts need each other.
 
-use super::{Cluster, ClusterBuilder, ProxySeat};
+use super::{Cluster, ClusterBuilder};
 use crate::data_dir::{Addresses, DataDir, DataDirError};
 use crate::explain::RecordExplainer;
 use crate::live::{OsEntropy, SystemClock, TokioSpawner};
 use crate::machine;
-use crate::network::Network;
+use crate::network::{DataPath, PathError, PathOptions};
 use crate::node::{NodePorts, ProcessNode, RunningNode};
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -33,9 +34,9 @@ use steersman_domain::ledger::Resources;
 use steersman_domain::ports::{Clock, Entropy, Store};
 use steersman_http::pki::{Authority, PkiError, write_private};
 use steersman_http::serve::serve;
+use steersman_http::tunnel::TunnelKeys;
 use steersman_http::{ApiService, LogRelay, ServiceConfig};
 use steersman_runtime::OpenError;
-use steersman_runtime::proxy::{Proxy, ProxyConfig};
 use steersman_store::{JournalError, MemoryStore};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -55,6 +56,8 @@ pub enum StartError {
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Node(#[from] OpenError),
+    #[error(transparent)]
+    Path(#[from] PathError),
     #[error("the first objects of the cluster were refused: {0}")]
     Bootstrap(#[from] ApiError),
     #[error(transparent)]
@@ -107,7 +110,8 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
     };
     let service = ApiService::new(core.api.clone(), config);
     let (stop_api, stopped) = watch::channel(false);
-    let server = serve_api(&service, &authority, listener, address, stopped)?;
+    let host = options.address.unwrap_or_else(|| host_address(address));
+    let server = serve_api(&service, &authority, listener, (address, host), stopped)?;
     let kubeconfig = data_dir.path().join("kubeconfig");
     let admin = authority.client("steersman-admin", "system:masters")?;
     write_private(&kubeconfig, &authority.kubeconfig(&format!("https://{}", reachable(address)), &admin))?;
@@ -123,22 +127,45 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
         stop_api,
         server,
         loops: loops(&core),
-        proxy: None,
-        _seat: None,
+        path: None,
         _addresses: addresses,
         data_dir,
     };
-    cluster._seat = ProxySeat::take(&cluster.authority.fingerprint()).filter(|_| options.nodes > 0);
-    if cluster._seat.is_some() {
-        let (proxy, reports) = Proxy::start(ProxyConfig::default());
-        let proxy = Arc::new(proxy);
-        let (client, clock, entropy) = (core.client(), core.clock.clone(), core.entropy.clone());
-        let network = Network { proxy: proxy.clone(), client, clock, entropy, reports };
-        cluster.loops.push(tokio::spawn(network.run()));
-        cluster.proxy = Some(proxy);
+    let names = node_names(&options);
+    if !names.is_empty() {
+        cluster.path = Some(data_path(&cluster, &core, (&names, host, options.tunnel_port)).await?);
     }
-    start_nodes(&mut cluster, &core, &options).await?;
+    start_nodes(&mut cluster, &core, (&options, &names, host)).await?;
     Ok(cluster)
+}
+
+/// The names of the nodes with processes.
+fn node_names(options: &ClusterBuilder) -> Vec<Str> {
+    let first = options.node_name.clone().unwrap_or_else(|| machine::hostname().into());
+    match options.nodes {
+        1 => vec![first],
+        nodes => (1..=nodes).map(|index| format!("{first}-{index}").into()).collect(),
+    }
+}
+
+async fn data_path(
+    cluster: &Cluster,
+    core: &Core,
+    (names, address, port): (&[Str], IpAddr, u16),
+) -> Result<DataPath, StartError> {
+    let nodes: Vec<&str> = names.iter().map(Str::as_str).collect();
+    let identity = cluster.authority.node(&nodes)?;
+    let options = PathOptions {
+        nodes: names.to_vec(),
+        address,
+        port,
+        keys: Arc::new(TunnelKeys::new(cluster.authority.certificate(), &identity)?),
+        fingerprint: cluster.authority.fingerprint(),
+        client: core.client(),
+        clock: core.clock.clone(),
+        entropy: core.entropy.clone(),
+    };
+    Ok(DataPath::start(options).await?)
 }
 
 impl Core {
@@ -167,11 +194,10 @@ fn serve_api(
     service: &ApiService,
     authority: &Authority,
     listener: TcpListener,
-    address: SocketAddr,
+    (address, host): (SocketAddr, IpAddr),
     mut stopped: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, StartError> {
-    let mut ips = vec![IpAddr::V4(Ipv4Addr::LOCALHOST), address.ip()];
-    ips.dedup();
+    let ips = BTreeSet::from([IpAddr::V4(Ipv4Addr::LOCALHOST), address.ip(), host]).into_iter().collect::<Vec<_>>();
     let hostname = machine::hostname();
     let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", &hostname];
     let tls = Arc::new(authority.server_config(&names, &ips)?);
@@ -217,7 +243,11 @@ fn loops(core: &Core) -> Vec<JoinHandle<()>> {
     ]
 }
 
-async fn start_nodes(cluster: &mut Cluster, core: &Core, options: &ClusterBuilder) -> Result<(), StartError> {
+async fn start_nodes(
+    cluster: &mut Cluster,
+    core: &Core,
+    (options, names, host): (&ClusterBuilder, &[Str], IpAddr),
+) -> Result<(), StartError> {
     let api = reachable(cluster.address);
     let ports = NodePorts {
         client: core.client(),
@@ -225,18 +255,16 @@ async fn start_nodes(cluster: &mut Cluster, core: &Core, options: &ClusterBuilde
         entropy: core.entropy.clone(),
         spawner: TokioSpawner::new(Handle::current()),
         logs: core.logs.clone(),
-        proxy: cluster.proxy.clone(),
+        proxy: cluster.path.as_ref().map(|path| (path.proxy().clone(), path.port())),
         default_runtime: options.default_runtime.clone(),
         api_server: Some((api.ip().to_string().into(), api.port())),
     };
-    let first = options.node_name.clone().unwrap_or_else(|| machine::hostname().into());
-    for index in 0..options.nodes {
-        let name: Str = if options.nodes == 1 { first.clone() } else { format!("{first}-{}", index + 1).into() };
+    for (index, name) in (0..).zip(names) {
         let node = ProcessNode {
-            name,
+            name: name.clone(),
             index,
             parts: options.nodes,
-            address: api.ip().to_string().into(),
+            address: host.to_string().into(),
             data_dir: cluster.data_dir.path(),
             addresses: &cluster._addresses,
             shim: options.shim.clone(),
@@ -249,6 +277,14 @@ async fn start_nodes(cluster: &mut Cluster, core: &Core, options: &ClusterBuilde
         cluster.nodes.push(ports.simulated_node(&name, simulated_size(), cluster.stop_nodes.subscribe()));
     }
     Ok(())
+}
+
+/// The address by which other nodes reach this host, where none is named.
+fn host_address(listen: SocketAddr) -> IpAddr {
+    if !listen.ip().is_unspecified() {
+        return listen.ip();
+    }
+    machine::outward_address().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
 }
 
 /// The address by which programs of this host reach the API: a wildcard is answered on loopback.

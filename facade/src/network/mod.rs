@@ -1,8 +1,16 @@
-//! The data path of services on this host: follows Services and EndpointSlices, keeps the proxy in line with them, and tells
-//! of ports that cannot be bound. It decides nothing about which pods are ready: slices say so.
+//! The data path of services in this process: follows Services, EndpointSlices and Nodes, keeps the proxy in line with them,
+//! and tells of ports that cannot be bound. It decides nothing about which pods are ready: slices say so.
 
+mod path;
+mod peers;
+mod seat;
 mod specs;
+mod threads;
 
+pub use path::PathError;
+pub(crate) use path::{DataPath, PathOptions};
+
+use self::peers::Peers;
 use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +20,8 @@ use steersman_application::driver::agent::TrafficDrain;
 use steersman_domain::meta::set_condition;
 use steersman_domain::ports::{Change, Clock, Entropy, Scope, WatchStream};
 use steersman_domain::{
-    Condition, EndpointSlice, Event, EventSource, Key, Kind, MicroTime, Object, ObjectMeta, ObjectReference, Service,
-    Stored, Uid, names,
+    Condition, EndpointSlice, Event, EventSource, Key, Kind, MicroTime, Node, Object, ObjectMeta, ObjectReference,
+    Service, Stored, Str, Uid, names,
 };
 use steersman_runtime::proxy::{PodUid, PortReport, PortState, Proxy, ServiceKey};
 use tokio::sync::mpsc;
@@ -22,13 +30,23 @@ use tokio::sync::mpsc;
 const RETRY: Duration = Duration::from_millis(200);
 
 /// What the loop needs.
-pub(crate) struct Network {
-    pub(crate) proxy: Arc<Proxy>,
-    pub(crate) client: Arc<dyn Client>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) entropy: Arc<dyn Entropy>,
-    /// What `kubernetes.default` leads to, where it is known.
-    pub(crate) reports: mpsc::Receiver<PortReport>,
+struct Network {
+    proxy: Arc<Proxy>,
+    peers: Arc<Peers>,
+    own: OwnNodes,
+    client: Arc<dyn Client>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    reports: mpsc::Receiver<PortReport>,
+}
+
+/// The nodes whose pods are reached from here; those of others by their agents.
+struct OwnNodes(Vec<Str>);
+
+impl OwnNodes {
+    fn contains(&self, node: &str) -> bool {
+        self.0.iter().any(|own| own == node)
+    }
 }
 
 /// The proxy as agents know it.
@@ -62,6 +80,7 @@ struct Tables {
     services: BTreeMap<ServiceKey, Arc<Service>>,
     /// Slices by service, then by name.
     slices: BTreeMap<ServiceKey, BTreeMap<String, Arc<EndpointSlice>>>,
+    nodes: BTreeMap<Str, Arc<Node>>,
 }
 
 /// The service that a slice belongs to.
@@ -72,7 +91,7 @@ fn service_of(slice: &EndpointSlice) -> Option<ServiceKey> {
 
 impl Network {
     /// Runs until its future is dropped.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         loop {
             if let Err(error) = self.follow().await {
                 tracing::warn!(%error, "the service proxy lists again");
@@ -85,6 +104,8 @@ impl Network {
         let mut tables = Tables::default();
         let mut services = self.open(&mut tables, Kind::Service).await?;
         let mut slices = self.open(&mut tables, Kind::EndpointSlice).await?;
+        let mut nodes = self.open(&mut tables, Kind::Node).await?;
+        self.meet(&tables);
         let known: Vec<ServiceKey> = tables.services.keys().cloned().collect();
         for key in self.proxy.metrics().into_keys().filter(|key| !tables.services.contains_key(key)) {
             self.proxy.remove(&key);
@@ -97,12 +118,16 @@ impl Network {
                 biased;
                 changes = services.next() => changes?,
                 changes = slices.next() => changes?,
+                changes = nodes.next() => changes?,
                 Some(report) = self.reports.recv() => {
                     self.tell(&tables, &report).await;
                     continue;
                 }
             };
             let mut touched: Vec<ServiceKey> = changes.iter().filter_map(|c| tables.apply(c)).collect();
+            if changes.iter().any(|c| c.key().kind == Kind::Node) {
+                self.meet(&tables);
+            }
             touched.sort();
             touched.dedup();
             for key in touched {
@@ -120,10 +145,18 @@ impl Network {
         self.client.watch(&selection, page.revision).await
     }
 
+    /// Brings what is known of other nodes in line.
+    fn meet(&self, tables: &Tables) {
+        for node in tables.nodes.values().filter(|node| !self.own.contains(&node.metadata.name)) {
+            self.peers.put(node);
+        }
+        self.peers.retain(|name| tables.nodes.contains_key(name));
+    }
+
     fn apply(&self, tables: &Tables, key: &ServiceKey) {
         let spec = tables.services.get(key).and_then(|service| {
             let slices = tables.slices.get(key);
-            specs::service_spec(key, service, slices.into_iter().flat_map(BTreeMap::values))
+            specs::service_spec(key, service, slices.into_iter().flat_map(BTreeMap::values), &self.own)
         });
         match spec {
             None => {
@@ -218,6 +251,10 @@ impl Tables {
                 self.slices.entry(key.clone()).or_default().insert(stored.key.name.to_string(), slice.clone());
                 Some(key)
             }
+            Object::Node(node) => {
+                self.nodes.insert(stored.key.name.clone(), node.clone());
+                None
+            }
             _ => None,
         }
     }
@@ -239,6 +276,10 @@ impl Tables {
                         self.slices.remove(&key);
                     }
                     Some(key)
+                }
+                Object::Node(_) => {
+                    self.nodes.remove(&last.key.name);
+                    None
                 }
                 _ => None,
             },

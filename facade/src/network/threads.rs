@@ -21,7 +21,12 @@ impl ProxyThreads {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads((cores / CORES_PER_THREAD).max(1)).max_blocking_threads(1);
-        builder.thread_name("service-proxy").enable_io().enable_time().build().map(|runtime| ProxyThreads(Some(runtime)))
+        builder
+            .thread_name("service-proxy")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map(|runtime| ProxyThreads(Some(runtime)))
     }
 
     /// Where to spawn.

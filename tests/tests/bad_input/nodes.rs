@@ -1,11 +1,10 @@
 //! Nodes that may not join, and nodes that are taken away.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use steersman_tests::agent::{self, Agent};
 use steersman_tests::manifests::Web;
-use steersman_tests::process::{self, Signal};
-use steersman_tests::steer::{SteerUp, binary};
+use steersman_tests::steer::SteerUp;
 use steersman_tests::wait::until;
 
 use crate::{SOON, steer, steer_fails};
@@ -38,11 +37,7 @@ fn a_node_whose_object_is_deleted_registers_again_and_keeps_its_pods() {
 
 /// A join token of a cluster, in its three parts.
 fn token(up: &SteerUp) -> [String; 3] {
-    let data = up.data();
-    let place = data.path().to_str().expect("UTF-8");
-    let made = steer(up.kubeconfig(), &["token", "create", "--data-dir", place]);
-    assert_eq!(made.status, Some(0), "{made}");
-    let parts: Vec<String> = made.stdout.trim().split('.').map(str::to_owned).collect();
+    let parts: Vec<String> = agent::token(up).split('.').map(str::to_owned).collect();
     parts.try_into().unwrap_or_else(|parts| panic!("no token: {parts:?}"))
 }
 
@@ -72,34 +67,6 @@ fn a_token_that_is_wrong_is_refused_in_words() {
     assert_eq!(nodes.lines().count(), 1, "{nodes}");
 }
 
-/// A running `steer agent`; dropping it stops it and what runs in its folder.
-struct Agent {
-    child: Child,
-    data: tempfile::TempDir,
-}
-
-impl Agent {
-    fn start(up: &SteerUp, token: &str, name: &str) -> Self {
-        let data = tempfile::tempdir().expect("a temporary folder");
-        let mut command = Command::new(binary());
-        command.args(["agent", "--server", up.url(), "--token", token, "--name", name, "--data-dir"]).arg(data.path());
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", data.path());
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        Agent { child: child.expect("steer starts"), data }
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        // An error means that it has ended already.
-        let _killed = self.child.kill();
-        let _waited = self.child.wait();
-        for pid in process::around(self.data.path()) {
-            let _sent = process::signal(pid, Signal::KILL);
-        }
-    }
-}
-
 #[test]
 fn a_token_is_good_for_one_node() {
     let up = SteerUp::start();
@@ -115,7 +82,7 @@ fn a_token_is_good_for_one_node() {
 fn a_node_that_disappears_is_told_and_its_pods_are_replaced_once_it_is_deleted() {
     let up = SteerUp::start();
     let k = up.kubectl();
-    let second = Agent::start(&up, &token(&up).join("."), "second");
+    let second = Agent::join(&up, "second");
     let ready = "{.status.conditions[?(@.type==\"Ready\")].status}";
     k.becomes(SOON, "node/second", ready, "True");
     let web = Web { replicas: 4, grace_s: 1, ..Web::named("web") };

@@ -88,7 +88,7 @@ fn runtime() -> std::io::Result<Runtime> {
 
 fn port(port: u16, app_protocol: Option<AppProtocol>, server: u16) -> PortSpec {
     let address = SocketAddrV4::new(SERVERS, server);
-    let endpoint = Endpoint { pod: PodUid::from("server"), address, state: EndpointState::Ready };
+    let endpoint = Endpoint { pod: PodUid::from("server"), address, state: EndpointState::Ready, node: None };
     PortSpec { name: "web".into(), protocol: Protocol::Tcp, port, app_protocol, endpoints: vec![endpoint] }
 }
 
@@ -213,7 +213,12 @@ fn memory(proxy: &Proxy) -> Outcome<()> {
         for pod in 1..3_u8 {
             let pod_uid = format!("pod-{index}-{pod}");
             let address = SocketAddrV4::new(Ipv4Addr::new(127, 92, high, low), 8080 + u16::from(pod));
-            port.endpoints.push(Endpoint { pod: PodUid::from(pod_uid.as_str()), address, state: EndpointState::Ready });
+            port.endpoints.push(Endpoint {
+                pod: PodUid::from(pod_uid.as_str()),
+                address,
+                state: EndpointState::Ready,
+                node: None,
+            });
         }
         proxy.apply(&service(&format!("service-{index}"), Ipv4Addr::new(127, 91, high, low), vec![port]))?;
     }

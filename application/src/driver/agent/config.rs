@@ -18,6 +18,8 @@ pub struct AgentConfig {
     pub taints: Vec<Taint>,
     pub addresses: Vec<NodeAddress>,
     pub node_info: NodeSystemInfo,
+    /// Where the node takes traffic of other nodes for its pods; 0: it takes none.
+    pub traffic_port: u16,
     /// The addresses that pods see as their host's, the first is the main one.
     pub host_ips: Vec<Str>,
     /// The runtime of pods that name none.
@@ -45,6 +47,7 @@ impl AgentConfig {
             taints: Vec::new(),
             addresses: Vec::new(),
             node_info: NodeSystemInfo::default(),
+            traffic_port: 0,
             host_ips: Vec::new(),
             default_runtime: "process".into(),
             pids_limit: 0,

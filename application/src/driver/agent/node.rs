@@ -58,6 +58,7 @@ fn desired_status(
     status.allocatable = resource_list(&config.allocatable());
     status.addresses = config.addresses.clone();
     status.node_info = config.node_info.clone();
+    status.daemon_endpoints.kubelet_endpoint.port = config.traffic_port.into();
     status.runtime_handlers =
         handlers.iter().map(|&h| NodeRuntimeHandler { name: h.into(), ..NodeRuntimeHandler::default() }).collect();
     let own = [

@@ -17,9 +17,12 @@ pub(crate) struct Agent {
     /// The join token, from `steer token create`
     #[arg(long, value_name = "TOKEN", env = "STEERSMAN_TOKEN", hide_env_values = true)]
     token: String,
-    /// The address by which other nodes reach this one
+    /// The address by which other nodes reach this one; else the one that leads to the server
     #[arg(long, value_name = "IP")]
     address: Option<IpAddr>,
+    /// The port of that address for the traffic of other nodes to pods; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    tunnel_port: u16,
     /// The node's name; else the host's
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -51,6 +54,7 @@ pub(crate) struct AgentOptions {
     pub(crate) server: String,
     pub(crate) token: Token,
     pub(crate) address: Option<IpAddr>,
+    pub(crate) tunnel_port: u16,
     pub(crate) name: Option<String>,
     pub(crate) data_dir: PathBuf,
 }
@@ -82,7 +86,8 @@ impl Agent {
         };
         // Read here and not by the parser of arguments, which would print what it refuses.
         let token = token(&self.token).map_err(|why| anyhow::anyhow!("--token: {why}"))?;
-        Ok(AgentOptions { server: self.server, token, address: self.address, name: self.name, data_dir })
+        let Agent { server, address, tunnel_port, name, .. } = self;
+        Ok(AgentOptions { server, token, address, tunnel_port, name, data_dir })
     }
 }
 
@@ -97,6 +102,7 @@ pub(crate) fn run_agent(options: AgentOptions) -> anyhow::Result<()> {
         server: options.server,
         token,
         address: options.address,
+        tunnel_port: options.tunnel_port,
         name: options.name,
         data_dir: options.data_dir,
         shim: vec![program.into(), "__shim".into()],

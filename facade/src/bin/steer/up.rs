@@ -7,7 +7,7 @@ use crate::client::{Api, ClientFlags};
 use crate::{apply, files, out, stop};
 use clap::Args;
 use follow::Follow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use steersman::{Cluster, ClusterBuilder};
@@ -27,6 +27,9 @@ pub(crate) struct Up {
     /// Say `all ready` when the deployments and pods of the manifests are, and end with an error when one cannot be
     #[arg(long, requires = "files")]
     wait: bool,
+    /// The port of the host's address for the traffic of other nodes to pods; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 0)]
+    tunnel_port: u16,
     #[command(flatten)]
     serve: Serve,
 }
@@ -40,6 +43,9 @@ pub(crate) struct Serve {
     /// Where the API listens
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:6443")]
     listen: SocketAddr,
+    /// The address by which other hosts reach this one; else the API's, or the one that leads out
+    #[arg(long, value_name = "IP")]
+    address: Option<IpAddr>,
     /// The runtime of pods that name none
     #[arg(long, value_name = "NAME", default_value = "container",
           value_parser = ["task", "process", "container", "simulated"])]
@@ -51,6 +57,7 @@ pub(crate) struct Serve {
 pub(crate) struct ServeOptions {
     pub(crate) data_dir: PathBuf,
     pub(crate) listen: SocketAddr,
+    pub(crate) address: Option<IpAddr>,
     /// `task`, `process`, `container` or `simulated`.
     pub(crate) default_runtime: String,
 }
@@ -58,7 +65,11 @@ pub(crate) struct ServeOptions {
 impl ServeOptions {
     /// A cluster with these options, and one node.
     pub(crate) fn builder(&self) -> ClusterBuilder {
-        Cluster::builder(&self.data_dir).listen(self.listen).default_runtime(&self.default_runtime)
+        let builder = Cluster::builder(&self.data_dir).listen(self.listen).default_runtime(&self.default_runtime);
+        match self.address {
+            Some(address) => builder.address(address),
+            None => builder,
+        }
     }
 }
 
@@ -72,6 +83,7 @@ pub(crate) struct UpOptions {
     pub(crate) nodes: u16,
     /// Nodes that run nothing, 0 to 10,000.
     pub(crate) simulated_nodes: u16,
+    pub(crate) tunnel_port: u16,
     /// Whether to say when all that was applied is ready.
     pub(crate) wait: bool,
 }
@@ -86,7 +98,8 @@ impl Serve {
             Some(dir) => std::path::absolute(dir)?,
             None => crate::client::default_state_dir()?,
         };
-        Ok(ServeOptions { data_dir, listen: self.listen, default_runtime: self.default_runtime })
+        let Serve { listen, address, default_runtime, .. } = self;
+        Ok(ServeOptions { data_dir, listen, address, default_runtime })
     }
 }
 
@@ -96,9 +109,9 @@ impl Up {
     /// # Errors
     /// As [`Serve::options`].
     pub(crate) fn options(self) -> anyhow::Result<UpOptions> {
-        let Up { files, nodes, simulated_nodes, wait, serve } = self;
+        let Up { files, nodes, simulated_nodes, wait, tunnel_port, serve } = self;
         let serve = serve.options()?;
-        Ok(UpOptions { files, serve, nodes, simulated_nodes, wait })
+        Ok(UpOptions { files, serve, nodes, simulated_nodes, tunnel_port, wait })
     }
 }
 
@@ -111,6 +124,7 @@ pub(crate) fn run_up(options: UpOptions) -> anyhow::Result<()> {
     let documents = if options.files.is_empty() { Vec::new() } else { files::read(&options.files, false)? };
     stop::block_on(async move |mut stop| {
         let builder = options.serve.builder().nodes(options.nodes).simulated_nodes(options.simulated_nodes);
+        let builder = builder.tunnel_port(options.tunnel_port);
         let Some(cluster) = stop::start(builder, &mut stop).await? else { return Ok(()) };
         let ended = tokio::select! {
             biased;

@@ -1,5 +1,7 @@
 //! The life of processes when things go wrong: under load, under SIGKILL, and when `steer` itself dies.
 
+mod hosts;
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -163,7 +165,7 @@ fn a_crash_of_steer_leaves_processes_that_are_adopted_with_their_real_exit_codes
     until(SOON, "the waiting process has ended, unseen", || waiting().is_empty(), || format!("{:?}", waiting()));
 
     let args = Options::with(&["--default-runtime", "process"]).args;
-    let up = SteerUp::start_with(Options { args, data: Some(data) });
+    let up = SteerUp::start_with(Options { args, data: Some(data), ..Options::default() });
     let k = up.kubectl();
     k.becomes(SOON, "pod/ends", "{.status.containerStatuses[0].state.terminated.exitCode}", "7");
     k.becomes(SOON, "pod/ends", "{.status.phase}", "Failed");
@@ -187,7 +189,7 @@ fn an_interrupt_stops_processes_and_keeps_objects() {
     assert_eq!(serving(&version), BTreeSet::new());
 
     let args = Options::with(&["--default-runtime", "process"]).args;
-    let up = SteerUp::start_with(Options { args, data: Some(data) });
+    let up = SteerUp::start_with(Options { args, data: Some(data), ..Options::default() });
     let k = up.kubectl();
     k.becomes(SOON, "deployment/web", "{.status.readyReplicas}", "2");
     assert_eq!(names(&k), before, "the same pods start again");
@@ -216,7 +218,7 @@ fn a_second_interrupt_kills_what_takes_its_time() {
     assert_eq!(stubborn(), Vec::<u32>::new(), "nothing is left running");
 
     let args = Options::with(&["--default-runtime", "process"]).args;
-    let up = SteerUp::start_with(Options { args, data: Some(data) });
+    let up = SteerUp::start_with(Options { args, data: Some(data), ..Options::default() });
     let k = up.kubectl();
     k.ok(&["wait", "--for=condition=Ready", "pod/stubborn", "--timeout=30s"]);
     let (uid, again) = (before.first().expect("one").split(' ').nth(1), pods(&k));
@@ -237,7 +239,7 @@ fn clusters_keep_off_the_addresses_of_one_that_crashed() {
     let restarts = "jsonpath={.items[*].status.containerStatuses[0].restartCount}";
     assert_eq!(other.kubectl().ok(&["get", "pods", "--output", restarts]), "0 0", "no port was taken");
     let args = Options::with(&["--default-runtime", "process"]).args;
-    let up = SteerUp::start_with(Options { args, data: Some(data) });
+    let up = SteerUp::start_with(Options { args, data: Some(data), ..Options::default() });
     up.kubectl().becomes(SOON, "deployment/web", "{.status.readyReplicas}", "2");
     eventually(SOON, "the service answers at its address", || ask(address).map_err(|why| format!("{why:?}")));
     assert_eq!(up.kubectl().ok(&["get", "pods", "--output", restarts]), "0 0", "none was restarted");
