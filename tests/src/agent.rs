@@ -71,7 +71,6 @@ impl Agent {
     }
 
     /// Kills the agent alone, as a crash would, and starts it again on the same folder when the answer is called.
-    #[must_use]
     pub fn crash(mut self) -> impl FnOnce(&SteerUp) -> Self {
         // An error means that it has ended already.
         let _killed = self.child.kill();
