@@ -1,5 +1,8 @@
-//! Stores for Steersman. Now: in memory, the reference that every other store is compared with.
+//! Stores for Steersman. Now: in memory, the reference that every other store is compared with,
+//! and heartbeats beside any store.
 
+mod heartbeats;
 mod memory;
 
+pub use heartbeats::Heartbeats;
 pub use memory::{JournalError, MemoryStore};

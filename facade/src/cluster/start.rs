@@ -37,7 +37,7 @@ use steersman_http::serve::serve;
 use steersman_http::tunnel::TunnelKeys;
 use steersman_http::{ApiService, LogRelay, ServiceConfig};
 use steersman_runtime::OpenError;
-use steersman_store::{JournalError, MemoryStore};
+use steersman_store::{Heartbeats, JournalError, MemoryStore};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -177,7 +177,8 @@ impl Core {
 fn core(options: &ClusterBuilder, data_dir: &DataDir, addresses: &Addresses) -> Result<Core, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let store: Arc<dyn Store> = Arc::new(MemoryStore::open(&data_dir.path().join("journal"))?);
+    let journaled = MemoryStore::open(&data_dir.path().join("journal"))?;
+    let store: Arc<dyn Store> = Arc::new(Heartbeats::beside(Arc::new(journaled)));
     let logs = Arc::new(LogRegistry::default());
     let ports = ApiPorts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone(), logs: logs.clone() };
     let config = ApiConfig {

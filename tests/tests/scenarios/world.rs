@@ -37,6 +37,7 @@ use crate::clock::{LocalSpawner, VirtualClock};
 use crate::faults::{Line, Mortal};
 use crate::history::{self, History, State};
 use crate::store::RecordedStore;
+use steersman_store::Heartbeats;
 
 /// How long a scenario may compute, on a machine that is busy with other tests, before it counts as going round in circles.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -112,7 +113,7 @@ impl World {
     async fn start(setup: Setup, clock: VirtualClock) -> World {
         let (clock, store) = (Arc::new(clock), Arc::<RecordedStore>::default());
         let ports = ApiPorts {
-            store: store.clone(),
+            store: Arc::new(Heartbeats::beside(store.clone())),
             clock: clock.clone(),
             entropy: Arc::new(SeededEntropy::new(1)),
             logs: Arc::new(LogRegistry::default()),
