@@ -13,6 +13,7 @@ pub mod ports;
 pub mod quantity;
 pub mod repository;
 pub mod selector;
+pub mod sharing;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

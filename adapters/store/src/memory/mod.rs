@@ -16,8 +16,9 @@ use parking_lot::{Mutex, RwLock};
 use std::path::Path;
 use std::sync::Arc;
 use steersman_domain::ports::{
-    Committed, Head, ListPage, ListQuery, Rejected, Scope, Store, StoreError, Txn, WatchStream,
+    Committed, Head, ListPage, ListQuery, Op, Rejected, Scope, Store, StoreError, Txn, WatchStream,
 };
+use steersman_domain::sharing::Sharing;
 use steersman_domain::{Key, Revision, Stored, Time};
 use tokio::sync::watch as signal;
 
@@ -34,6 +35,8 @@ struct Shared {
     /// Locked only while the state is locked for writing, so that lines are in the order of revisions.
     journal: Option<Mutex<Journal>>,
     newest: signal::Sender<u64>,
+    /// What objects have in common.
+    sharing: Mutex<Sharing>,
 }
 
 impl Default for MemoryStore {
@@ -60,14 +63,26 @@ impl MemoryStore {
 
     fn with(state: State, journal: Option<Journal>) -> Self {
         let newest = signal::Sender::new(state.revision.0);
-        let shared = Shared { state: RwLock::new(state), journal: journal.map(Mutex::new), newest };
+        let (state, journal) = (RwLock::new(state), journal.map(Mutex::new));
+        let shared = Shared { state, journal, newest, sharing: Mutex::default() };
         MemoryStore { shared: Arc::new(shared) }
+    }
+
+    /// Makes what is to be stored share what it has in common with what was, before anybody waits for the state.
+    fn share(&self, txns: &mut [Txn]) {
+        let mut sharing = self.shared.sharing.lock();
+        for op in txns.iter_mut().flat_map(|txn| &mut txn.ops) {
+            if let Op::Put(_, object) = op {
+                sharing.share(object);
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Store for MemoryStore {
-    async fn commit(&self, txns: Vec<Txn>) -> Result<Vec<Result<Committed, Rejected>>, StoreError> {
+    async fn commit(&self, mut txns: Vec<Txn>) -> Result<Vec<Result<Committed, Rejected>>, StoreError> {
+        self.share(&mut txns);
         let (answers, before, after) = {
             let mut state = self.shared.state.write();
             let mut journal = self.shared.journal.as_ref().map(|j| j.lock());
