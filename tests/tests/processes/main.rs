@@ -246,6 +246,31 @@ fn clusters_keep_off_the_addresses_of_one_that_crashed() {
 }
 
 #[test]
+fn a_cluster_without_a_reader_goes_on_and_stops_in_order() {
+    let data = tempfile::tempdir().expect("a temporary folder");
+    let manifest = data.path().join("web.yaml");
+    let version = version("unread");
+    std::fs::write(&manifest, Web { version: &version, ..Web::named("web") }.yaml()).expect("writable");
+    let mut command = std::process::Command::new(binary());
+    command.args(["up", "--listen", "127.0.0.1:0", "--default-runtime", "process", "--data-dir"]).arg(data.path());
+    command.arg("-f").arg(&manifest).stdin(std::process::Stdio::null());
+    let mut child = command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("steer starts");
+    // As when a terminal is closed, or `| head` has seen enough.
+    drop((child.stdout.take(), child.stderr.take()));
+    until(SOON, "the manifest is applied", || serving(&version).len() == 2, || format!("{:?}", child.id()));
+    assert!(process::signal(child.id(), Signal::HUP));
+    let status = eventually(SOON, "steer ends", || match child.try_wait() {
+        Ok(Some(status)) => Ok(status),
+        other => Err(format!("{other:?}")),
+    });
+    assert!(status.success() && serving(&version).is_empty(), "{status}: {:?} are left", serving(&version));
+}
+
+#[test]
 fn a_data_directory_serves_one_steer() {
     let up = SteerUp::start();
     let data = up.data();

@@ -113,9 +113,11 @@ pub(crate) fn run_agent(options: AgentOptions) -> anyhow::Result<()> {
             () = stop.asked() => return Ok(()),
             joined = JoinedNode::join(node) => joined?,
         };
-        out::say(format!("joined as {}", joined.name()))?;
+        if let Err(error) = out::say(format!("joined as {}", joined.name())) {
+            out::note(format!("nobody reads standard output ({error:#}): the node goes on"));
+        }
         stop.asked().await;
-        eprintln!("stopping; press Ctrl-C again to stop at once");
+        crate::out::note("stopping; press Ctrl-C again to stop at once");
         tokio::select! {
             biased;
             () = stop.asked() => {}

@@ -113,15 +113,16 @@ pub(crate) async fn documents_to(
 ) -> anyhow::Result<()> {
     let discovery = Discovery::load(api).await?;
     let applier = Applier { api, discovery: &discovery, namespace, how };
-    let mut failures = Vec::new();
+    let (mut failures, mut unread) = (Vec::new(), Ok(()));
     for document in documents {
         let said = applier.one(&document.object).await;
         match said.with_context(|| format!("applying {}", document.from)) {
-            Ok(said) => out::say(said)?,
+            // What nobody reads is applied all the same.
+            Ok(said) => unread = unread.and_then(|()| out::say(said)),
             Err(error) => failures.push(error),
         }
     }
-    crate::fail_with(failures)
+    crate::fail_with(failures).and(unread)
 }
 
 struct Applier<'a> {

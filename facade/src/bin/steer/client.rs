@@ -252,7 +252,7 @@ impl Api {
             let text = value.split_once('"').map_or(value, |(_, text)| text.trim_end().trim_end_matches('"'));
             let text = text.replace("\\\"", "\"").replace("\\\\", "\\");
             if warned.insert(text.clone()) {
-                eprintln!("Warning: {text}");
+                crate::out::note(format!("Warning: {text}"));
             }
         }
     }

@@ -120,7 +120,7 @@ pub(crate) async fn run(delete: Delete) -> anyhow::Result<()> {
         by_files(&delete, &api, &discovery)?
     };
     if doomed.is_empty() {
-        eprintln!("No resources found");
+        out::note("No resources found");
     }
     let (mut failures, mut going) = (Vec::new(), Vec::new());
     for doomed in doomed {

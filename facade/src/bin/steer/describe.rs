@@ -58,7 +58,7 @@ pub(crate) async fn run(describe: Describe) -> anyhow::Result<()> {
         }
     }
     if printed == 0 {
-        eprintln!("No resources found");
+        out::note("No resources found");
     }
     Ok(())
 }

@@ -54,10 +54,10 @@ pub(crate) async fn run(events: Events) -> anyhow::Result<()> {
     list.retain(wanted);
     let all = scope == Scope::All;
     if list.is_empty() && !events.watch {
-        eprintln!(
+        crate::out::note(format!(
             "No events found{}.",
             scope.namespace().map(|name| format!(" in {name} namespace")).unwrap_or_default()
-        );
+        ));
         return Ok(());
     }
     let lines = table(&mut list, out::now(), all);

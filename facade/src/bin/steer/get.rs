@@ -177,9 +177,9 @@ impl Run<'_> {
         }
         match self.scope.namespace() {
             Some(namespace) if targets.iter().any(|target| target.resource.namespaced) => {
-                eprintln!("No resources found in {namespace} namespace.");
+                crate::out::note(format!("No resources found in {namespace} namespace."));
             }
-            _ => eprintln!("No resources found"),
+            _ => crate::out::note("No resources found"),
         }
     }
 

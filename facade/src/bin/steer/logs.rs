@@ -78,7 +78,7 @@ pub(crate) async fn run(logs: Logs) -> anyhow::Result<()> {
         }
     }
     if sources.is_empty() {
-        eprintln!("No resources found in {namespace} namespace.");
+        crate::out::note(format!("No resources found in {namespace} namespace."));
         return Ok(());
     }
     if logs.follow && sources.len() > MOST_STREAMS {
@@ -150,7 +150,7 @@ async fn pods(logs: &Logs, api: &Api, namespace: &str, pods_path: &str) -> anyho
     found.sort_by_key(|pod| pod["status"]["phase"] != "Running");
     if found.len() > 1 {
         let first = found[0]["metadata"]["name"].as_str().unwrap_or_default();
-        eprintln!("Found {} pods, using pod/{first}; all of them: -l SELECTOR", found.len());
+        crate::out::note(format!("Found {} pods, using pod/{first}; all of them: -l SELECTOR", found.len()));
         found.truncate(1);
     }
     Ok(found)
@@ -207,7 +207,7 @@ fn containers(logs: &Logs, pod: &Value) -> anyhow::Result<Vec<String>> {
     let default = annotated.filter(|name| usual.iter().any(|have| have == name)).map(str::to_owned);
     let chosen = default.or_else(|| usual.first().cloned()).context("the pod has no container")?;
     if usual.len() > 1 && annotated.is_none() {
-        eprintln!("Defaulted container {chosen:?} out of: {}", usual.join(", "));
+        crate::out::note(format!("Defaulted container {chosen:?} out of: {}", usual.join(", ")));
     }
     Ok(vec![chosen])
 }

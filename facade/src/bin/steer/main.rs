@@ -1,5 +1,8 @@
 //! The `steer` binary: a cluster, and a client for people.
 
+// A closed standard error must end nothing: see `out::note`.
+#![warn(clippy::print_stderr)]
+
 mod agent;
 mod apply;
 mod cli;
@@ -47,7 +50,7 @@ impl std::error::Error for Told {}
 /// When there is any failure.
 fn fail_with(mut failures: Vec<anyhow::Error>) -> anyhow::Result<()> {
     if failures.len() > 1 {
-        failures.iter().for_each(|failure| eprintln!("{}", words(failure)));
+        failures.iter().for_each(|failure| out::note(words(failure)));
         return Err(Told(failures.len()).into());
     }
     failures.pop().map_or(Ok(()), Err)
@@ -94,7 +97,7 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             if !error.is::<Told>() {
-                eprintln!("{}", words(&error));
+                out::note(words(&error));
             }
             ExitCode::FAILURE
         }

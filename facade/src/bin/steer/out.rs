@@ -50,6 +50,14 @@ pub(crate) fn print(text: &str) -> anyhow::Result<()> {
     Ok(out.flush()?)
 }
 
+/// Prints a line to standard error for a person who may be reading; without one it is lost, which changes nothing.
+pub(crate) fn note(text: impl AsRef<str>) {
+    let mut line = text.as_ref().to_owned();
+    line.push('\n');
+    // A terminal that was closed, a pipe without a reader.
+    let _lost = std::io::stderr().write_all(line.as_bytes());
+}
+
 /// The colour of a state as the column of that name shows it.
 pub(crate) fn state_colour(column: &str, cell: &str) -> Option<Colour> {
     let any = |words: &[&str]| words.iter().any(|word| cell.contains(word));

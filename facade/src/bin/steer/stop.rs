@@ -47,6 +47,8 @@ where
     let _logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // They would be told on standard error, which is what is broken then, and end the program.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .try_init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -66,13 +68,16 @@ pub(crate) async fn start(builder: ClusterBuilder, stop: &mut Stop) -> anyhow::R
         () = stop.asked() => return Ok(None),
         cluster = builder.start() => cluster?,
     };
-    out::say(format!("ready: https://{} kubeconfig: {}", cluster.address(), cluster.kubeconfig().display()))?;
+    let ready = format!("ready: https://{} kubeconfig: {}", cluster.address(), cluster.kubeconfig().display());
+    if let Err(error) = out::say(ready) {
+        out::note(format!("nobody reads standard output ({error:#}): the cluster goes on"));
+    }
     Ok(Some(cluster))
 }
 
 /// Stops a cluster in order; asked again, without grace; asked once more, not even waiting for that.
 pub(crate) async fn end(cluster: Cluster, stop: &mut Stop) {
-    eprintln!("stopping; press Ctrl-C again to stop at once");
+    crate::out::note("stopping; press Ctrl-C again to stop at once");
     let (hurry, hurried) = tokio::sync::oneshot::channel::<()>();
     let again = async {
         stop.asked().await;

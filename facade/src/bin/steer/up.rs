@@ -136,6 +136,11 @@ pub(crate) fn run_up(options: UpOptions) -> anyhow::Result<()> {
     })
 }
 
+/// The cluster goes on when nobody reads what it prints.
+fn read_or_not(said: anyhow::Result<()>) -> anyhow::Result<()> {
+    said.or_else(|error| if crate::is_broken_pipe(&error) { Ok(()) } else { Err(error) })
+}
+
 /// Applies the manifests and shows how far the workloads are; ends only by an error.
 async fn work(cluster: &Cluster, documents: &[files::Document], wait: bool) -> anyhow::Result<()> {
     let flags = ClientFlags { kubeconfig: Some(cluster.kubeconfig().to_path_buf()), context: None };
@@ -143,16 +148,16 @@ async fn work(cluster: &Cluster, documents: &[files::Document], wait: bool) -> a
     let mut only = None;
     if !documents.is_empty() {
         let how = apply::How { dry_run: false, validate: apply::Validate::Strict };
-        apply::documents_to(&api, documents, (None, how)).await?;
+        read_or_not(apply::documents_to(&api, documents, (None, how)).await)?;
         only = Some(progress::workloads(documents, &api.namespace));
     }
     if wait {
-        follow::follow(Arc::clone(&api), Follow { only: only.clone(), until_ready: true }).await?;
-        out::say("all ready")?;
+        read_or_not(follow::follow(Arc::clone(&api), Follow { only: only.clone(), until_ready: true }).await)?;
+        read_or_not(out::say("all ready"))?;
     }
     // The display is not the cluster: when it breaks, the cluster goes on.
     if let Err(error) = follow::follow(api, Follow { only, until_ready: false }).await {
-        eprintln!("the progress is no longer shown: {error:#}");
+        out::note(format!("the progress is no longer shown: {error:#}"));
     }
     std::future::pending().await
 }
