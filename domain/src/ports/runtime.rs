@@ -118,6 +118,8 @@ pub struct ContainerRecord {
 pub struct SandboxRecord {
     pub spec: SandboxSpec,
     pub ip: Ipv4Addr,
+    /// Its address was given back: the pod is over, and only records and logs are left.
+    pub released: bool,
     /// Every container with its latest attempt, in order of first start.
     pub containers: Vec<ContainerRecord>,
 }
@@ -233,6 +235,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Reads a container's log.
     async fn logs(&self, query: LogQuery) -> Result<Box<dyn LogStream>, RuntimeError>;
+
+    /// The pod is over: kills what is left of it and frees its address and its volumes. What it ran is still told by
+    /// `sandboxes`, and its logs can be read, until it is removed. Nothing can be started in it any more. Unknown pods are
+    /// fine.
+    async fn release_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError>;
 
     /// Kills what is left, removes directories and limits, frees the address. Unknown pods are fine.
     async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError>;

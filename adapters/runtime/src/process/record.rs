@@ -20,6 +20,9 @@ pub(super) struct SandboxFile {
     pub(super) cgroups: Cgroups,
     pub(super) log_max_bytes: u64,
     pub(super) log_max_files: u32,
+    /// The pod is over, and its address belongs to others.
+    #[serde(default)]
+    pub(super) released: bool,
 }
 
 /// `shim.json`: a process that cannot be mistaken for another one, even after a reboot.

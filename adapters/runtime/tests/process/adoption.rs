@@ -126,3 +126,36 @@ async fn damaged_records_do_not_keep_the_runtime_from_opening() {
     assert!(world.runtime().sandboxes().await.unwrap().is_empty());
     assert!(!pods.join("half-made").exists() && pods.join("damaged").exists());
 }
+
+#[tokio::test]
+async fn a_pod_that_is_over_keeps_its_records_and_not_its_address() {
+    let mut world = World::new().await;
+    let (uid, ip) = {
+        let pod = world.pod("over").await;
+        pod.run(&pod.spec("echo words; exit 9")).await;
+        let shim = world.shim_pid(&pod.uid);
+        for _ in 0..2 {
+            world.runtime().release_sandbox(&pod.uid).await.unwrap();
+        }
+        assert!(!runs(shim), "nobody waits for a pod that is over");
+        assert!(!steersman_runtime::claimed_addresses().unwrap().contains(&pod.ip));
+        (pod.uid.clone(), pod.ip)
+    };
+    world.close();
+    // The next address in turn is the one that was given back.
+    let last = ip.octets()[3] - 1;
+    std::fs::write(world.pod_dir(&uid).join("../../next-address"), last.to_string()).unwrap();
+    world.reopen().await;
+    let new = world.pod("new").await;
+    assert_eq!(new.ip, ip);
+    let record = world.runtime().sandboxes().await.unwrap().into_iter().find(|s| s.spec.uid == uid).unwrap();
+    assert!(record.released && record.containers[0].exit.as_ref().is_some_and(|e| e.exit_code == 9), "{record:?}");
+    let over = Pod { world: &world, uid: uid.clone(), ip };
+    assert_eq!(over.log(LogQuery::default()).await.unwrap(), "words\n");
+    let again = ContainerSpec { attempt: 1, ..over.spec("exit 0") };
+    assert!(over.refused(&again).await.contains("is over"));
+    world.runtime().remove_sandbox(&uid).await.unwrap();
+    assert!(!world.pod_dir(&uid).exists());
+    assert_ne!(world.pod("third").await.ip, ip, "the address is the new pod's");
+    assert_eq!(new.output(&new.spec("echo up")).await, "up\n");
+}

@@ -335,3 +335,11 @@ pub(super) async fn remove_sandbox(context: Context, runtime: Arc<dyn Runtime>) 
     }
     context.inbox.observed(Observation::Removed(outcome.map_err(|e| e.to_string())));
 }
+
+/// Gives address and volumes of a pod that is over back, once no proxy knows it any more.
+pub(super) async fn release_sandbox(context: Context, runtime: Arc<dyn Runtime>) {
+    let uid = &context.pod.metadata.uid;
+    context.shared.traffic.drain(uid, Duration::ZERO).await;
+    let outcome = runtime.release_sandbox(uid).await.map_err(|e| e.to_string());
+    context.inbox.observed(Observation::Released(outcome));
+}

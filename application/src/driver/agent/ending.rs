@@ -17,7 +17,7 @@ pub(super) fn next(pod: &Pod, observed: &PodRuntimeState, end: &End, now: Time) 
         return stop(pod, observed, end, (now, until));
     }
     match end.cause {
-        EndCause::DeadlineExceeded => return Step::Wait { until: None },
+        EndCause::DeadlineExceeded => return super::next::release(pod, observed, now, until),
         // The logs of a pod that came out stay readable under the next agent.
         EndCause::AgentStop if pod.is_terminal() => return report(end, false),
         EndCause::AgentStop | EndCause::Deleted | EndCause::Gone => {}

@@ -4,8 +4,8 @@
 use super::backoff;
 use super::ending;
 use super::state::{
-    Block, ContainerPhase, ContainerRun, EndCause, PodRuntimeState, Progress, Role, SandboxState, all_containers,
-    policy, tcp_ports,
+    Block, ContainerPhase, ContainerRun, EndCause, PodRuntimeState, Progress, Release, Role, SandboxState,
+    all_containers, policy, tcp_ports,
 };
 use std::time::Duration;
 use steersman_domain::{Container, Pod, PodPhase, Str, Time};
@@ -42,6 +42,10 @@ pub enum Step {
         deadline: Time,
     },
     RemoveSandbox {
+        handler: &'static str,
+    },
+    /// Give address and volumes of a pod that is over back.
+    Release {
         handler: &'static str,
     },
     /// Write the last status for sure, and then delete the object if asked to.
@@ -264,5 +268,22 @@ pub fn outcome(pod: &Pod, observed: &PodRuntimeState) -> Option<PodPhase> {
 fn wind_down(pod: &Pod, observed: &PodRuntimeState, now: Time) -> Step {
     let mut until = Earliest::default();
     let stop = ending::stop_sidecars(pod, observed, (now.after(grace(pod)), now), &mut until);
-    stop.unwrap_or_else(|| until.wait())
+    stop.unwrap_or_else(|| release(pod, observed, now, until))
+}
+
+/// Gives back what a pod holds that is over, once its object says so: the address goes last.
+pub(super) fn release(pod: &Pod, observed: &PodRuntimeState, now: Time, mut until: Earliest) -> Step {
+    if !pod.is_terminal() || observed.any_alive() {
+        return until.wait();
+    }
+    let Some(handler) = observed.sandbox.handler() else { return until.wait() };
+    match observed.release {
+        Release::Todo => Step::Release { handler },
+        Release::Failed { retry_at } if retry_at <= now => Step::Release { handler },
+        Release::Failed { retry_at } => {
+            until.add(retry_at);
+            until.wait()
+        }
+        Release::Doing | Release::Done => until.wait(),
+    }
 }

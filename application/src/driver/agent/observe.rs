@@ -4,7 +4,7 @@
 use super::backoff;
 use super::next::Step;
 use super::state::{
-    Block, ContainerPhase, ContainerRun, End, EndCause, INTERRUPTED, PodRuntimeState, Progress, Role, Running,
+    Block, ContainerPhase, ContainerRun, End, EndCause, INTERRUPTED, PodRuntimeState, Progress, Release, Role, Running,
     SandboxState, VolumesState, container_id, find_container, terminated, unknown_end,
 };
 use std::net::Ipv4Addr;
@@ -67,6 +67,7 @@ pub enum Observation {
     },
     Drained,
     Removed(Result<(), String>),
+    Released(Result<(), String>),
     Reported,
     /// The object is gone.
     Gone,
@@ -111,6 +112,7 @@ impl PodRuntimeState {
                 }
             }
             Step::RemoveSandbox { handler } => self.sandbox = SandboxState::Removing { handler },
+            Step::Release { .. } => self.release = Release::Doing,
             Step::Report { .. } => {
                 if let Some(end) = &mut self.end {
                     end.report = Progress::Doing;
@@ -156,6 +158,8 @@ impl PodRuntimeState {
                 }
             }
             Observation::Removed(outcome) => self.removed(pod, outcome, now),
+            Observation::Released(Ok(())) => self.release = Release::Done,
+            Observation::Released(Err(_)) => self.release = Release::Failed { retry_at: now.after(RETRY) },
             Observation::Reported => {
                 if let Some(end) = &mut self.end {
                     end.report = Progress::Done;

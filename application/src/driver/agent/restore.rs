@@ -2,8 +2,8 @@
 //! runtime still holds, if any. Pure.
 
 use super::state::{
-    ContainerPhase, ContainerRun, INTERRUPTED, PodRuntimeState, Progress, Role, Running, SandboxState, UNKNOWN_END,
-    all_containers, container_id, terminated, unknown_end,
+    ContainerPhase, ContainerRun, INTERRUPTED, PodRuntimeState, Progress, Release, Role, Running, SandboxState,
+    UNKNOWN_END, all_containers, container_id, terminated, unknown_end,
 };
 use steersman_domain::ports::{ContainerRecord, SandboxRecord};
 use steersman_domain::{Container, ContainerStateTerminated, ContainerStatus, Pod, Time};
@@ -18,6 +18,9 @@ impl PodRuntimeState {
         let mut state = PodRuntimeState::new(pod, now);
         if let Some((handler, record)) = sandbox {
             state.sandbox = SandboxState::Ready { handler, ip: record.ip };
+            if record.released {
+                state.release = Release::Done;
+            }
         }
         for (role, container) in all_containers(pod) {
             let status = status_of(pod, &container.name);

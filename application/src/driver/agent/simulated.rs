@@ -78,6 +78,7 @@ struct Sandbox {
     ip: Ipv4Addr,
     containers: Vec<Container>,
     volumes: BTreeMap<String, VolumeContent>,
+    released: bool,
 }
 
 impl Sandbox {
@@ -211,7 +212,8 @@ impl Runtime for SimulatedRuntime {
         let first = u32::from(self.0.config.first_address);
         let ip = Ipv4Addr::from(first.wrapping_add(state.addresses));
         state.addresses = state.addresses.wrapping_add(1);
-        let sandbox = Sandbox { spec: spec.clone(), ip, containers: Vec::new(), volumes: BTreeMap::new() };
+        let sandbox =
+            Sandbox { spec: spec.clone(), ip, containers: Vec::new(), volumes: BTreeMap::new(), released: false };
         state.sandboxes.insert(spec.uid.clone(), sandbox);
         Ok(ip)
     }
@@ -220,6 +222,7 @@ impl Runtime for SimulatedRuntime {
         let record = |s: &Sandbox| SandboxRecord {
             spec: s.spec.clone(),
             ip: s.ip,
+            released: s.released,
             containers: s.containers.iter().map(|c| c.record.clone()).collect(),
         };
         Ok(self.lock().sandboxes.values().map(record).collect())
@@ -318,6 +321,14 @@ impl Runtime for SimulatedRuntime {
             line: logged(&query, record.started_at, line),
             follow: query.follow.then(|| container.ended.subscribe()),
         }))
+    }
+
+    async fn release_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
+        if let Some(sandbox) = self.lock().sandboxes.get_mut(pod) {
+            sandbox.released = true;
+            sandbox.volumes.clear();
+        }
+        Ok(())
     }
 
     async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {

@@ -183,6 +183,19 @@ pub enum EndCause {
     DeadlineExceeded,
 }
 
+/// How far the release of a pod that is over has come: its address and volumes are given back, its logs stay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Release {
+    #[default]
+    Todo,
+    Doing,
+    /// It failed; not tried again before.
+    Failed {
+        retry_at: Time,
+    },
+    Done,
+}
+
 /// An end under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct End {
@@ -205,6 +218,7 @@ pub struct PodRuntimeState {
     pub sandbox: SandboxState,
     pub volumes: VolumesState,
     pub containers: BTreeMap<Str, ContainerRun>,
+    pub release: Release,
     pub end: Option<End>,
 }
 
@@ -217,6 +231,7 @@ impl PodRuntimeState {
             sandbox: SandboxState::Absent { blocked: None },
             volumes: VolumesState::default(),
             containers: all_containers(pod).map(|(_, c)| (c.name.clone(), ContainerRun::fresh())).collect(),
+            release: Release::Todo,
             end: None,
         }
     }

@@ -157,6 +157,7 @@ impl Worker {
             | Observation::StopFailed { .. }
             | Observation::Drained
             | Observation::Removed(_)
+            | Observation::Released(_)
             | Observation::Reported
             | Observation::Gone
             | Observation::StopAsked { .. } => None,
@@ -197,6 +198,7 @@ impl Worker {
             | Observation::StopFailed { .. }
             | Observation::Drained
             | Observation::Removed(_)
+            | Observation::Released(_)
             | Observation::Reported
             | Observation::Gone
             | Observation::StopAsked { .. } => false,
@@ -277,6 +279,12 @@ impl Worker {
                     self.spawn(Effect::Sandbox, Box::pin(effects::remove_sandbox(self.context(), runtime)));
                 }
                 None => self.inbox.observed(Observation::Removed(Ok(()))),
+            },
+            Step::Release { handler } => match self.shared.runtimes.get(handler).cloned() {
+                Some(runtime) => {
+                    self.spawn(Effect::Sandbox, Box::pin(effects::release_sandbox(self.context(), runtime)));
+                }
+                None => self.inbox.observed(Observation::Released(Ok(()))),
             },
             Step::Report { delete } => self.report(delete),
             Step::Wait { .. } | Step::Done => {}

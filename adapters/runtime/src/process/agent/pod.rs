@@ -26,6 +26,8 @@ pub(super) struct Pod {
     pub(super) starting: tokio::sync::Mutex<()>,
     /// It is being removed: the end of its shim is no loss.
     pub(super) removing: AtomicBool,
+    /// Its address was given back: nothing runs in it again.
+    pub(super) released: AtomicBool,
     /// Held while a volume is written.
     pub(super) volumes: Mutex<()>,
     /// A process of it is about to listen.
@@ -35,8 +37,10 @@ pub(super) struct Pod {
 impl Pod {
     pub(super) fn new(sandbox: SandboxFile, dir: PathBuf) -> Self {
         let containers = record::load_containers(&dir);
+        let released = AtomicBool::new(sandbox.released);
         Pod {
             sandbox,
+            released,
             dir,
             containers: Mutex::new(containers),
             link: tokio::sync::Mutex::default(),
@@ -55,6 +59,7 @@ impl Pod {
         SandboxRecord {
             spec: self.sandbox.spec.clone(),
             ip: self.sandbox.ip,
+            released: self.released.load(Ordering::Acquire),
             containers: self.containers.lock().iter().map(ContainerState::to_record).collect(),
         }
     }

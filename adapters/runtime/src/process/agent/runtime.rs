@@ -115,6 +115,10 @@ impl Runtime for ProcessRuntime {
         Ok(Box::new(logs::open(&pod.dir, &query)?))
     }
 
+    async fn release_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
+        self.inner.release_sandbox(pod).await
+    }
+
     async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
         self.inner.remove_sandbox(pod).await
     }

@@ -41,10 +41,15 @@ impl Inner {
                     continue;
                 }
             };
-            self.addresses.lock().take(sandbox.ip);
+            let released = sandbox.released;
+            if !released {
+                self.addresses.lock().take(sandbox.ip);
+            }
             let pod = Arc::new(Pod::new(sandbox, dir));
             self.pods.lock().insert(pod.uid().clone(), pod.clone());
-            self.adopt(&pod).await;
+            if !released {
+                self.adopt(&pod).await;
+            }
         }
         Ok(())
     }
@@ -83,6 +88,7 @@ impl Inner {
             cgroups: self.detected.cgroups.clone(),
             log_max_bytes: self.config.log_max_bytes,
             log_max_files: self.config.log_max_files,
+            released: false,
         };
         if let Err(error) = write_pod(dir, &sandbox) {
             let _stays = fs::remove_dir_all(dir);
@@ -118,6 +124,9 @@ impl Inner {
         if pod.removing.load(Ordering::Acquire) {
             return Err(RuntimeError::Unavailable(format!("pod {} is being removed", pod.uid())));
         }
+        if pod.released.load(Ordering::Acquire) {
+            return Err(RuntimeError::Refused(format!("pod {} is over: nothing starts in it again", pod.uid())));
+        }
         if pod.shim().is_some_and(|shim| shim.is_alive()) {
             return pod.link(self).await.map(|_| ());
         }
@@ -138,21 +147,7 @@ impl Inner {
     pub(super) async fn remove_sandbox(self: &Arc<Self>, uid: &Uid) -> Result<(), RuntimeError> {
         let Some(pod) = self.pods.lock().get(uid).cloned() else { return Ok(()) };
         let _turn = pod.starting.lock().await;
-        pod.removing.store(true, Ordering::Release);
-        let deadline = Instant::now() + REMOVE_TIMEOUT;
-        let late = |what: &str| RuntimeError::Unavailable(format!("pod {uid}: {what} has not ended yet"));
-        if let Some(shim) = pod.shim().filter(|shim| shim.is_alive()) {
-            match tokio::time::timeout_at(deadline, pod.ask(self, Request::Shutdown)).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => tracing::debug!(pod = %uid, %error, "a shim did not answer its end"),
-                Err(_) => return Err(late("one of its processes")),
-            }
-            wait_until(deadline, || !shim.is_alive()).await.map_err(|()| late("its shim"))?;
-        }
-        pod.drop_link().await;
-        pod.shim_lost(self, "the pod was removed");
-        let groups = || cgroup::remove_groups(&pod.sandbox.cgroups, uid.as_str());
-        wait_until(deadline, groups).await.map_err(|()| late("one of its control groups"))?;
+        self.end_pod(&pod, "the pod was removed").await?;
         let dir = pod.dir.clone();
         let removed = tokio::task::spawn_blocking(move || {
             volumes::remove_links(&dir);
@@ -170,6 +165,56 @@ impl Inner {
         let removed = removed.await.map_err(|e| RuntimeError::Unavailable(e.to_string()))?;
         removed.map_err(|e| RuntimeError::Unavailable(format!("pod directory {}: {e}", pod.dir.display())))?;
         self.pods.lock().remove(uid);
+        if !pod.released.load(Ordering::Acquire) {
+            self.addresses.lock().free(pod.sandbox.ip);
+        }
+        Ok(())
+    }
+
+    /// Ends the shim of a pod and all that it holds; directories stay. Repeatable after any failure.
+    async fn end_pod(self: &Arc<Self>, pod: &Arc<Pod>, why: &str) -> Result<(), RuntimeError> {
+        let uid = pod.uid();
+        pod.removing.store(true, Ordering::Release);
+        let deadline = Instant::now() + REMOVE_TIMEOUT;
+        let late = |what: &str| RuntimeError::Unavailable(format!("pod {uid}: {what} has not ended yet"));
+        if let Some(shim) = pod.shim().filter(|shim| shim.is_alive()) {
+            match tokio::time::timeout_at(deadline, pod.ask(self, Request::Shutdown)).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => tracing::debug!(pod = %uid, %error, "a shim did not answer its end"),
+                Err(_) => return Err(late("one of its processes")),
+            }
+            wait_until(deadline, || !shim.is_alive()).await.map_err(|()| late("its shim"))?;
+        }
+        pod.drop_link().await;
+        pod.shim_lost(self, why);
+        let groups = || cgroup::remove_groups(&pod.sandbox.cgroups, uid.as_str());
+        wait_until(deadline, groups).await.map_err(|()| late("one of its control groups"))
+    }
+
+    /// Gives back what a pod holds that is over; its records and logs stay. Repeatable after any failure.
+    pub(super) async fn release_sandbox(self: &Arc<Self>, uid: &Uid) -> Result<(), RuntimeError> {
+        let Some(pod) = self.pods.lock().get(uid).cloned() else { return Ok(()) };
+        let _turn = pod.starting.lock().await;
+        if pod.released.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.end_pod(&pod, "the pod was over").await?;
+        let (dir, sandbox) = (pod.dir.clone(), SandboxFile { released: true, ..pod.sandbox.clone() });
+        let released = tokio::task::spawn_blocking(move || {
+            volumes::remove_links(&dir);
+            volumes::unmount_all(&dir);
+            for part in [layout::VOLUMES, layout::WORK] {
+                match fs::remove_dir_all(dir.join(part)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+            }
+            // Durable before anybody else may have the address.
+            record::write_json(&dir.join(layout::SANDBOX), &sandbox, true)
+        });
+        let released = released.await.map_err(|e| RuntimeError::Unavailable(e.to_string()))?;
+        released.map_err(|e| RuntimeError::Unavailable(format!("pod directory {}: {e}", pod.dir.display())))?;
+        pod.released.store(true, Ordering::Release);
         self.addresses.lock().free(pod.sandbox.ip);
         Ok(())
     }

@@ -119,6 +119,11 @@ impl Runtime for ScriptedRuntime {
         self.inner.logs(query).await
     }
 
+    async fn release_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
+        self.journal.note(format!("release {pod}"));
+        self.inner.release_sandbox(pod).await
+    }
+
     async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
         self.journal.note(format!("remove {pod}"));
         self.inner.remove_sandbox(pod).await

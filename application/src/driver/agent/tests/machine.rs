@@ -103,6 +103,7 @@ fn text(step: &Step, now: Time) -> String {
         Step::Drain { until } => format!("drain {}", until.since(now).as_secs()),
         Step::Stop { container, deadline, .. } => format!("stop {container} {}", deadline.since(now).as_secs()),
         Step::RemoveSandbox { .. } => "remove".into(),
+        Step::Release { .. } => "release".into(),
         Step::Report { delete } => format!("report {delete}"),
         Step::Wait { .. } | Step::Done => "rest".into(),
     }
@@ -125,6 +126,24 @@ fn a_pod_is_framed_started_probed_and_ready() {
     assert!(play.see(Observation::PortsOpen { container: "a".into(), attempt: 0 }).is_empty());
     assert!(meta::condition(&play.status().conditions, "Ready").unwrap().is_true());
     assert_eq!(play.status().container_statuses[0].container_id, "process://id");
+}
+
+#[test]
+fn a_pod_that_is_over_gives_its_address_back_last() {
+    let mut play = Play::new(ONE);
+    play.pod.spec.restart_policy = steersman_domain::RestartPolicy::Never;
+    play.framed();
+    play.started("a", 0);
+    assert!(play.exited("a", 0, 0).is_empty(), "not before the object says so");
+    let ip = play.status().pod_ip.clone();
+    play.pod.status = play.status().clone();
+    assert_eq!(play.steps(), ["release"]);
+    assert_eq!(play.see(Observation::Released(Err("busy".into()))), ["wait 2"]);
+    play.now = play.now.after(Duration::from_secs(2));
+    assert_eq!(play.steps(), ["release"]);
+    assert!(play.see(Observation::Released(Ok(()))).is_empty());
+    assert_eq!((play.status().phase, play.status().pod_ip.clone()), (PodPhase::Succeeded, ip), "it stays as history");
+    assert_eq!(play.delete(0), ["begin Deleted 0", "remove"]);
 }
 
 #[test]
