@@ -3,6 +3,7 @@
 
 mod deletion;
 mod discovery;
+mod nodes;
 mod objects;
 mod remote;
 mod requests;

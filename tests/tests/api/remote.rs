@@ -19,17 +19,17 @@ use tokio::task::JoinHandle;
 
 use crate::world::{World, config, key, object, pod};
 
-struct Served {
-    world: World,
-    authority: Arc<Authority>,
-    server: String,
+pub(crate) struct Served {
+    pub(crate) world: World,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) server: String,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
     _directory: tempfile::TempDir,
 }
 
 impl Served {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let authority = Arc::new(Authority::open(directory.path()).expect("an authority"));
         let world = World::with(Some(authority.clone())).await;
@@ -46,14 +46,22 @@ impl Served {
         Served { world, authority, server, stop: Some(stop), serving, _directory: directory }
     }
 
-    fn client(&self, user: &str, group: &str) -> RemoteClient {
+    pub(crate) fn client(&self, user: &str, group: &str) -> RemoteClient {
         let identity = Some(self.authority.client(user, group).expect("a certificate"));
         let authority = self.authority.certificate().to_owned();
         let config = RemoteConfig { server: self.server.clone(), authority, identity, token: None };
         RemoteClient::new(&config).expect("a client")
     }
 
-    async fn stop(mut self) {
+    /// The client of a node that joins by a token.
+    pub(crate) async fn node(&self, name: &str) -> RemoteClient {
+        let hour = Duration::from_secs(3600);
+        let token = create_join_token(&self.world.api, &self.authority, hour).await.expect("a token");
+        let token = JoinToken::parse(&token.reveal()).expect("reads back");
+        RemoteClient::new(&join_cluster(&self.server, &token, name).await.expect("joins")).expect("a client")
+    }
+
+    pub(crate) async fn stop(mut self) {
         self.world.service.stop();
         if let Some(stop) = self.stop.take() {
             _ = stop.send(());
