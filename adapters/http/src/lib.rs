@@ -20,6 +20,7 @@ mod query;
 mod read;
 mod relay;
 mod render;
+mod review;
 mod route;
 pub mod serve;
 mod service;

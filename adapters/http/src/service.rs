@@ -141,6 +141,7 @@ impl ApiService {
                 call.resource(&address, body).await
             }
             Some(Target::Bindings(namespace)) => call.bindings(&namespace, body).await,
+            Some(Target::Review(review)) => call.review(review, body).await,
             Some(Target::JoinTokens) => self.new_token(&user, parts, body).await,
             Some(Target::Relay { node, id }) => call.relay(&node, id.as_deref(), body).await,
             Some(other) => {

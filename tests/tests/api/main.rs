@@ -7,6 +7,7 @@ mod nodes;
 mod objects;
 mod remote;
 mod requests;
+mod reviews;
 mod rooms;
 mod services;
 mod watches;
