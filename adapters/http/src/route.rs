@@ -35,6 +35,8 @@ pub(crate) enum Target {
     JoinTokens,
     /// `POST /apis/steersman.io/v1/join`
     Join,
+    /// `POST /apis/steersman.io/v1/renew`
+    Renew,
     /// `/apis/steersman.io/v1/nodes/NODE/logs[/ID]`
     Relay {
         node: Str,
@@ -115,6 +117,7 @@ pub(crate) fn route(path: &str) -> Option<Target> {
         ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => Target::Review(Review::Rules),
         ["apis", "steersman.io", "v1", "jointokens"] => Target::JoinTokens,
         ["apis", "steersman.io", "v1", "join"] => Target::Join,
+        ["apis", "steersman.io", "v1", "renew"] => Target::Renew,
         ["apis", "steersman.io", "v1", "nodes", node, "logs"] => Target::Relay { node: (*node).into(), id: None },
         ["apis", "steersman.io", "v1", "nodes", node, "logs", id] => {
             Target::Relay { node: (*node).into(), id: Some((*id).into()) }

@@ -142,6 +142,7 @@ impl ApiService {
             }
             Some(Target::Bindings(namespace)) => call.bindings(&namespace, body).await,
             Some(Target::Review(review)) => call.review(review, body).await,
+            Some(Target::Renew) => self.renew(&user, parts, body).await,
             Some(Target::JoinTokens) => self.new_token(&user, parts, body).await,
             Some(Target::Relay { node, id }) => call.relay(&node, id.as_deref(), body).await,
             Some(other) => {

@@ -136,3 +136,28 @@ async fn a_node_writes_only_its_own_and_no_more_of_it_than_it_needs() {
     client.delete(&mine, &DeleteOptions::default()).await.expect("its own");
     served.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_renews_its_own_certificate_and_shows_it_from_the_next_connection_on() {
+    let mut served = Served::new().await;
+    let client = served.node("n1").await;
+    let (first, second) = (client.renew().await.expect("renewed"), client.renew().await.expect("again"));
+    assert!(first.certificate != second.certificate && first.key != second.key);
+    let admin = served.client("admin", "system:masters");
+    forbidden(admin.renew().await, "only nodes renew");
+    let other = served.node("n2").await.renew().await.expect("renewed");
+    // Whose certificate is shown tells which node the server takes the client for.
+    for name in ["n1", "n2"] {
+        served.world.node(name, 1000).await;
+    }
+    let (one, two) = (bound(&served.world, "a", "s", "n1").await, bound(&served.world, "b", "s", "n2").await);
+    client.show(served.authority.certificate(), &other).expect("a certificate");
+    client.get(&one).await.expect("the connection that stands stays");
+    served.restart().await;
+    // The request that finds the connection broken fails; the next one connects.
+    if client.get(&two).await.is_err() {
+        client.get(&two).await.expect("the new certificate is shown");
+    }
+    forbidden(client.get(&one).await, "not bound to node n2");
+    served.stop().await;
+}

@@ -35,15 +35,20 @@ impl Served {
         let world = World::with(Some(authority.clone())).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let server = format!("https://{}", listener.local_addr().expect("an address"));
-        let address = "127.0.0.1".parse().expect("an address");
-        let tls = Arc::new(authority.server_config(&["localhost"], &[address]).expect("TLS"));
-        let (stop, stopped) = oneshot::channel();
-        let service = world.service.clone();
-        let serving = tokio::spawn(async move {
-            let stopped = async { _ = stopped.await };
-            serve(listener, tls, service, stopped).await;
-        });
+        let (stop, serving) = listen(listener, &authority, &world);
         Served { world, authority, server, stop: Some(stop), serving, _directory: directory }
+    }
+
+    /// Ends the listener and all connections, and listens again at the same place.
+    pub(crate) async fn restart(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            _ = stop.send(());
+        }
+        tokio::time::timeout(Duration::from_secs(10), &mut self.serving).await.expect("stops").expect("no panic");
+        let address = self.server.trim_start_matches("https://");
+        let listener = TcpListener::bind(address).await.expect("the same port");
+        let (stop, serving) = listen(listener, &self.authority, &self.world);
+        (self.stop, self.serving) = (Some(stop), serving);
     }
 
     pub(crate) fn client(&self, user: &str, group: &str) -> RemoteClient {
@@ -68,6 +73,18 @@ impl Served {
         }
         tokio::time::timeout(Duration::from_secs(10), self.serving).await.expect("stops").expect("without a panic");
     }
+}
+
+fn listen(listener: TcpListener, authority: &Authority, world: &World) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let address = "127.0.0.1".parse().expect("an address");
+    let tls = Arc::new(authority.server_config(&["localhost"], &[address]).expect("TLS"));
+    let (stop, stopped) = oneshot::channel();
+    let service = world.service.clone();
+    let serving = tokio::spawn(async move {
+        let stopped = async { _ = stopped.await };
+        serve(listener, tls, service, stopped).await;
+    });
+    (stop, serving)
 }
 
 #[tokio::test]
