@@ -45,6 +45,12 @@ impl Kind {
         self.kind == "Binding" || self.kind.starts_with("SelfSubject")
     }
 
+    /// Whether objects of the kind are created under a name and stay.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        !self.plural.is_empty() && !self.is_ask()
+    }
+
     /// `v1` or `GROUP/VERSION`.
     #[must_use]
     pub fn api_version(&self) -> String {
