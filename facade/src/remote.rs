@@ -9,16 +9,16 @@ use crate::node::{NodePorts, ProcessNode, RunningNode};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use steersman_application::driver::agent::Stop;
 use steersman_application::usecase::logs::{LogRegistry, LogSource};
-use steersman_domain::Str;
 use steersman_domain::ports::{Clock, Entropy};
-use steersman_http::pki::{Identity, PkiError, fingerprint, write_private};
+use steersman_domain::{Str, Time};
+use steersman_http::pki::{Identity, PkiError, fingerprint, validity, write_private};
 use steersman_http::tunnel::TunnelKeys;
-use steersman_http::{ClientError, JoinToken, RemoteClient, RemoteConfig, join_cluster};
+use steersman_http::{ClientError, JoinToken, RemoteClient, RemoteConfig, join_cluster, keep_renewed};
 use steersman_runtime::OpenError;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -58,6 +58,11 @@ pub enum JoinError {
     Keep(#[from] PkiError),
     #[error("{path} does not hold the certificate of a node: remove it and join with a new token")]
     Kept { path: PathBuf },
+    #[error(
+        "the certificate of the node {node} expired at {at}, so that it cannot connect any more: delete the node \
+         (`steer delete node {node}`), remove {path}, and join with a new token (`steer token create`)"
+    )]
+    Expired { node: String, path: PathBuf, at: Time },
     #[error(transparent)]
     Node(#[from] OpenError),
     #[error(transparent)]
@@ -100,10 +105,10 @@ impl JoinedNode {
         let data_dir = DataDir::open(&options.data_dir)?;
         let addresses = data_dir.addresses()?;
         let name = options.name.clone().unwrap_or_else(machine::hostname);
-        let config = membership(&options, &data_dir, &name).await?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let config = membership(&options, &data_dir, (&name, clock.now())).await?;
         let failed = |source| JoinError::Client { server: options.server.clone(), source };
         let client: Arc<RemoteClient> = Arc::new(RemoteClient::new(&config).map_err(failed)?);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
 
         let address = match options.address {
@@ -111,11 +116,12 @@ impl JoinedNode {
             None => address_towards(&options.server).await.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         };
         let identity = config.identity.clone().ok_or_else(|| kept(&data_dir))?;
+        let keys = Arc::new(TunnelKeys::new(&config.authority, &identity)?);
         let path = DataPath::start(PathOptions {
             nodes: vec![name.as_str().into()],
             address,
             port: options.tunnel_port,
-            keys: Arc::new(TunnelKeys::new(&config.authority, &identity)?),
+            keys: keys.clone(),
             fingerprint: fingerprint(&config.authority),
             client: client.clone(),
             clock: clock.clone(),
@@ -123,7 +129,11 @@ impl JoinedNode {
         });
         let path = path.await?;
         let logs = Arc::new(LogRegistry::default());
-        let loops = vec![tokio::spawn(offer_logs(client.clone(), name.clone(), logs.clone()))];
+        let renewal = Renewal { file: data_dir.path().join(MEMBERSHIP), node: name.clone(), config, keys };
+        let loops = vec![
+            tokio::spawn(offer_logs(client.clone(), name.clone(), logs.clone())),
+            tokio::spawn(renewal.run(client.clone(), clock.clone(), entropy.clone())),
+        ];
         let ports = NodePorts {
             client,
             clock,
@@ -172,11 +182,19 @@ impl Drop for JoinedNode {
 }
 
 /// The certificate that is kept, or a new one for the token. A kept one of another cluster or name is not used.
-async fn membership(options: &NodeOptions, data_dir: &DataDir, name: &str) -> Result<RemoteConfig, JoinError> {
+async fn membership(
+    options: &NodeOptions,
+    data_dir: &DataDir,
+    (name, now): (&str, Time),
+) -> Result<RemoteConfig, JoinError> {
     let path = data_dir.path().join(MEMBERSHIP);
     if let Ok(text) = std::fs::read_to_string(&path) {
         let kept: Membership = serde_json::from_str(&text).map_err(|_| kept(data_dir))?;
         if kept.node == name && fingerprint(&kept.authority) == options.token.fingerprint {
+            let (_, at) = validity(&kept.certificate).ok_or_else(|| self::kept(data_dir))?;
+            if at <= now {
+                return Err(JoinError::Expired { node: kept.node, path, at });
+            }
             let identity = Identity { certificate: kept.certificate, key: kept.key };
             let server = options.server.clone();
             return Ok(RemoteConfig { server, authority: kept.authority, identity: Some(identity), token: None });
@@ -185,16 +203,42 @@ async fn membership(options: &NodeOptions, data_dir: &DataDir, name: &str) -> Re
     let joined = join_cluster(&options.server, &options.token, name).await;
     let config = joined.map_err(|source| JoinError::Client { server: options.server.clone(), source })?;
     if let Some(identity) = &config.identity {
-        let kept = Membership {
-            node: name.to_owned(),
-            authority: config.authority.clone(),
-            certificate: identity.certificate.clone(),
-            key: identity.key.clone(),
-        };
-        let text = serde_json::to_string(&kept).expect("texts are always JSON");
-        write_private(&path, &text)?;
+        keep(&path, name, &config.authority, identity)?;
     }
     Ok(config)
+}
+
+/// Keeps what makes a member, in the place of what was kept before.
+fn keep(path: &Path, node: &str, authority: &str, identity: &Identity) -> Result<(), PkiError> {
+    let kept = Membership {
+        node: node.to_owned(),
+        authority: authority.to_owned(),
+        certificate: identity.certificate.clone(),
+        key: identity.key.clone(),
+    };
+    write_private(path, &serde_json::to_string(&kept).expect("texts are always JSON"))
+}
+
+/// Where a renewed certificate belongs.
+struct Renewal {
+    file: PathBuf,
+    node: String,
+    config: RemoteConfig,
+    keys: Arc<TunnelKeys>,
+}
+
+impl Renewal {
+    /// Renews the certificate whenever it is due. A new one is kept before it is used.
+    async fn run(self, client: Arc<RemoteClient>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) {
+        let authority = &self.config.authority;
+        let take = |identity: &Identity| -> Result<(), String> {
+            keep(&self.file, &self.node, authority, identity).map_err(|e| e.to_string())?;
+            self.keys.renew(identity).map_err(|e| e.to_string())?;
+            client.show(authority, identity).map_err(|e| e.to_string())
+        };
+        let certificate = self.config.identity.as_ref().map(|i| i.certificate.clone()).unwrap_or_default();
+        keep_renewed(&client, (&*clock, &*entropy), certificate, take).await;
+    }
 }
 
 /// Answers the server's wishes for logs, again after each break.
@@ -222,4 +266,70 @@ async fn address_towards(server: &str) -> Option<IpAddr> {
 fn host_and_port(server: &str) -> Option<(Str, u16)> {
     let (host, port) = server.trim_start_matches("https://").trim_end_matches('/').rsplit_once(':')?;
     Some((host.into(), port.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cluster;
+    use std::os::unix::fs::PermissionsExt as _;
+    use steersman_domain::{Key, Kind};
+    use steersman_http::create_join_token;
+
+    /// The certificate that is kept, and the mode of its file.
+    fn kept(path: &Path) -> (String, u32) {
+        let kept: Membership = serde_json::from_str(&std::fs::read_to_string(path).expect("kept")).expect("whole");
+        (kept.certificate, std::fs::metadata(path).expect("there").permissions().mode() & 0o777)
+    }
+
+    #[tokio::test]
+    async fn a_certificate_is_renewed_while_the_node_runs_and_lasts_longer_than_the_first() {
+        let (server, home) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+        let brief = Duration::from_secs(6);
+        let cluster = Cluster::builder(server.path()).nodes(0).node_certificate_lifetime(brief).start().await;
+        let cluster = cluster.expect("starts");
+        let token = create_join_token(cluster.api(), cluster.authority(), Duration::from_secs(60)).await.expect("made");
+        let options = NodeOptions {
+            server: format!("https://{}", cluster.address()),
+            token,
+            address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            tunnel_port: 0,
+            name: Some("renewed".into()),
+            data_dir: home.path().to_owned(),
+            shim: vec!["false".into()],
+        };
+        let node = JoinedNode::join(options.clone()).await.expect("joins");
+        let file = home.path().join(MEMBERSHIP);
+        let (first, _) = kept(&file);
+        let (_, first_end) = validity(&first).expect("a certificate");
+        let clock = SystemClock::new();
+        let deadline = Duration::from_secs(60);
+        tokio::time::timeout(deadline, async {
+            // Until a certificate is kept that is good beyond the first, and the first is over.
+            while validity(&kept(&file).0).is_none_or(|(_, end)| end <= first_end) || clock.now() <= first_end {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .unwrap_or_else(|_| panic!("not renewed within {deadline:?}: {:?}", validity(&kept(&file).0)));
+        assert_eq!(kept(&file).1, 0o600);
+        drop(node);
+        // The token is used up: only the renewed certificate lets the node in again.
+        let again = JoinedNode::join(options.clone()).await.expect("comes back");
+        let key = Key::new(Kind::Lease, "kube-node-lease", "renewed");
+        tokio::time::timeout(deadline, async {
+            while cluster.client().get(&key).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        })
+        .await
+        .expect("the node keeps its lease");
+        drop(again);
+
+        let old = Identity { certificate: first, key: "unused".into() };
+        keep(&file, "renewed", cluster.authority().certificate(), &old).expect("written");
+        let error = JoinedNode::join(options).await.expect_err("expired").to_string();
+        assert!(error.contains("expired at") && error.contains("steer token create"), "{error}");
+        cluster.stop().await;
+    }
 }

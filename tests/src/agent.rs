@@ -1,6 +1,7 @@
 //! A running `steer agent`: a node of its own process, as on another host.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -68,6 +69,12 @@ impl Agent {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", data.path());
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         Agent { child: child.expect("steer starts"), data, name: name.to_owned(), token: token.to_owned() }
+    }
+
+    /// Where it keeps its state.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
     }
 
     /// Kills the agent alone, as a crash would, and starts it again on the same folder when the answer is called.

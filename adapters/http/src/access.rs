@@ -1,24 +1,30 @@
 //! Who asks, and what they may do. Certificates and tokens name a user and groups; `system:masters` may do everything;
-//! node agents (`system:nodes`, `system:node:NAME`) may touch what a node needs and nothing of other nodes; any other user
-//! may look at discovery alone.
+//! node agents (`system:nodes`, `system:node:NAME`) may touch what a node needs and nothing of other nodes (see `node`); any
+//! other user may look at discovery, and ask what is allowed.
+
+mod node;
+mod references;
+
+pub(crate) use references::References;
 
 use crate::error::Failure;
 use crate::pki::Peer;
 use crate::query::Query;
-use crate::route::Address;
-use crate::service::Call;
+use crate::route::{Address, Target, route};
+use crate::service::{ApiService, Call};
 use http::{HeaderMap, Method, header};
+use node::Verdict;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use steersman_application::client::Client as _;
+use steersman_application::client::{ApiError, Client as _};
 use steersman_domain::selector::FieldSelector;
-use steersman_domain::{Key, Kind, Pod};
+use steersman_domain::{Key, Kind, Object, Pod};
+use steersman_kubernetes::schema::KINDS;
 
 const MASTERS: &str = "system:masters";
 const NODES: &str = "system:nodes";
 const NODE_PREFIX: &str = "system:node:";
-const HEARTBEATS: &str = "kube-node-lease";
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,35 +57,22 @@ impl User {
         self.belongs(MASTERS)
     }
 
-    /// Whether the user may do this at all. What depends on the object itself (the node of a pod) is checked with the
-    /// object at hand.
-    pub(crate) fn authorize(&self, verb: &'static str, address: &Address, query: &Query<'_>) -> Result<(), Failure> {
-        if self.is_master() {
-            return Ok(());
-        }
-        let allowed = self.node().is_some_and(|node| node_may(node, verb, address, query));
-        if allowed { Ok(()) } else { Err(self.refusal(verb, address)) }
-    }
-
-    pub(crate) fn refusal(&self, verb: &str, address: &Address) -> Failure {
-        let qualified = if address.wire.group.is_empty() {
-            address.wire.plural.to_owned()
+    /// The answer to a request that the user may not make.
+    pub(crate) fn refusal(&self, what: &Attributes<'_>, why: &str) -> Failure {
+        let qualified =
+            if what.group.is_empty() { what.resource.to_owned() } else { format!("{}.{}", what.resource, what.group) };
+        let name = if what.name.is_empty() { String::new() } else { format!(" \"{}\"", what.name) };
+        let resource =
+            if what.sub.is_empty() { what.resource.into() } else { format!("{}/{}", what.resource, what.sub) };
+        let place = if what.namespace.is_empty() {
+            "at the cluster scope".to_owned()
         } else {
-            format!("{}.{}", address.wire.plural, address.wire.group)
+            format!("in the namespace \"{}\"", what.namespace)
         };
-        let name = address.name.as_deref().map(|n| format!(" \"{n}\"")).unwrap_or_default();
-        let resource = if address.sub.is_empty() {
-            address.wire.plural.into()
-        } else {
-            format!("{}/{}", address.wire.plural, address.sub)
-        };
-        let place = match &address.namespace {
-            Some(namespace) => format!("in the namespace \"{namespace}\""),
-            None => "at the cluster scope".to_owned(),
-        };
+        let why = if why.is_empty() { String::new() } else { format!(": {why}") };
         Failure::forbidden(format!(
-            "{qualified}{name} is forbidden: User \"{}\" cannot {verb} resource \"{resource}\" in API group \"{}\" {place}",
-            self.name, address.wire.group
+            "{qualified}{name} is forbidden: User \"{}\" cannot {} resource \"{resource}\" in API group \"{}\" {place}{why}",
+            self.name, what.verb, what.group
         ))
     }
 }
@@ -104,55 +97,165 @@ pub(crate) fn verb(method: &Method, named: bool, watch: bool) -> &'static str {
     }
 }
 
-/// What a node's agent may do.
-fn node_may(node: &str, verb: &str, address: &Address, query: &Query<'_>) -> bool {
-    let reads = matches!(verb, "get" | "list" | "watch");
-    let own = address.name.as_deref().is_none_or(|name| name == node);
-    match address.kind {
-        Kind::Node => reads || own && matches!(verb, "create" | "update" | "patch"),
-        Kind::Lease => address.namespace.as_deref() == Some(HEARTBEATS) && own && verb != "deletecollection",
-        Kind::Pod => match (verb, address.sub.as_str()) {
-            ("list" | "watch", "") => names_node(query, node),
-            // These are allowed for pods of the node, which is checked with the pod at hand.
-            ("get" | "delete", "") | ("get" | "update" | "patch", "status") => true,
-            _ => false,
-        },
-        Kind::Event => matches!(verb, "create" | "update" | "patch"),
-        Kind::Service
-        | Kind::Endpoints
-        | Kind::EndpointSlice
-        | Kind::ConfigMap
-        | Kind::Secret
-        | Kind::RuntimeClass
-        | Kind::Namespace
-        | Kind::ServiceAccount => reads && address.sub.is_empty(),
-        Kind::Deployment | Kind::ReplicaSet | Kind::NodeLedger | Kind::AddressLedger => false,
+/// What a request wants to do to which objects, in the words of authorization. Empty texts: all, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Attributes<'a> {
+    pub(crate) verb: &'a str,
+    pub(crate) group: &'a str,
+    /// The plural.
+    pub(crate) resource: &'a str,
+    pub(crate) sub: &'a str,
+    pub(crate) namespace: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) fields: FieldSelector,
+}
+
+impl<'a> Attributes<'a> {
+    /// What a request to an address wants.
+    pub(crate) fn of(verb: &'a str, address: &'a Address, query: &Query<'_>) -> Self {
+        Attributes {
+            verb,
+            group: address.wire.group,
+            resource: address.wire.plural,
+            sub: &address.sub,
+            namespace: address.namespace.as_deref().unwrap_or_default(),
+            name: address.name.as_deref().unwrap_or_default(),
+            // One that cannot be read selects nothing here, and is refused when it is used.
+            fields: FieldSelector::parse(query.get("fieldSelector")).unwrap_or_default(),
+        }
+    }
+
+    /// The served kind that this is about.
+    fn kind(&self) -> Option<Kind> {
+        KINDS.iter().find(|k| k.group == self.group && k.plural == self.resource && !k.plural.is_empty()).and_then(
+            |k| {
+                if k.group == "events.k8s.io" { Some(Kind::Event) } else { Kind::find(k.group, k.kind) }
+            },
+        )
+    }
+
+    /// The value that a field must have.
+    fn selects(&self, path: &str) -> Option<&str> {
+        self.fields.0.iter().find(|r| r.path == path && r.equal).map(|r| r.value.as_str())
+    }
+
+    /// The one object that this is about, by its address or by a field selector.
+    fn object(&self, kind: Kind) -> Option<Key> {
+        let name = if self.name.is_empty() { self.selects("metadata.name")? } else { self.name };
+        (!name.is_empty() && !self.namespace.is_empty()).then(|| Key::new(kind, self.namespace, name))
     }
 }
 
-fn names_node(query: &Query<'_>, node: &str) -> bool {
-    FieldSelector::parse(query.get("fieldSelector"))
-        .is_ok_and(|s| s.0.iter().any(|r| r.path == "spec.nodeName" && r.equal && r.value == node))
+/// Whether something is allowed, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Allowed(&'static str),
+    Denied(String),
+}
+
+impl User {
+    /// Whether the user may ask for a path that is no object's.
+    pub(crate) fn may_ask_for(&self, verb: &str, path: &str) -> bool {
+        if self.is_master() {
+            return true;
+        }
+        let reads = matches!(verb, "get" | "head");
+        match route(path) {
+            None | Some(Target::Resource(_) | Target::Bindings(_) | Target::JoinTokens) => false,
+            Some(Target::Review(_) | Target::Join) => verb == "post",
+            Some(Target::Renew) => verb == "post" && self.node().is_some(),
+            Some(Target::Relay { node, .. }) => (reads || verb == "post") && self.node() == Some(&*node),
+            Some(
+                Target::Health
+                | Target::Version
+                | Target::Paths
+                | Target::CoreVersions
+                | Target::Groups
+                | Target::Group(_)
+                | Target::Resources(..)
+                | Target::OpenApiV2
+                | Target::OpenApiV3(_)
+                | Target::CustomResources,
+            ) => reads,
+        }
+    }
+}
+
+impl ApiService {
+    /// Whether the user may do this. What is to be stored is looked at later, see [`Call::guard_write`].
+    pub(crate) async fn decide(&self, user: &User, what: &Attributes<'_>) -> Result<Decision, Failure> {
+        if user.is_master() {
+            return Ok(Decision::Allowed("members of system:masters may do everything"));
+        }
+        let asks = what.verb == "create" && what.resource.starts_with("selfsubject") && what.sub.is_empty();
+        if asks && matches!(what.group, "authentication.k8s.io" | "authorization.k8s.io") {
+            return Ok(Decision::Allowed("everybody may ask about themselves"));
+        }
+        let Some(node) = user.node() else {
+            return Ok(Decision::Denied(String::new()));
+        };
+        Ok(match node::judge(node, what) {
+            Verdict::Allowed => Decision::Allowed("node agents need it"),
+            Verdict::Denied(why) => Decision::Denied(why),
+            Verdict::IfReferenced(key) => {
+                if self.references().refer(self.api(), node, &key).await? {
+                    Decision::Allowed("a pod of the node refers to it")
+                } else {
+                    Decision::Denied(format!("no pod that is bound to node {node} refers to it"))
+                }
+            }
+            Verdict::IfBound(key) => match self.api().get(&key).await {
+                Ok(stored) if stored.typed::<Pod>().is_none_or(|pod| pod.spec.node_name != node) => {
+                    Decision::Denied(format!("the pod is not bound to node {node}"))
+                }
+                Ok(_) => Decision::Allowed("the pod is bound to the node"),
+                // That it is gone is for the request itself to say.
+                Err(ApiError::NotFound(_)) => Decision::Allowed("there is no such pod"),
+                Err(error) => return Err(error.into()),
+            },
+        })
+    }
 }
 
 impl Call<'_> {
-    /// Lets a node's agent touch only pods that are bound to its node.
-    pub(crate) async fn guard_pod(&self, address: &Address) -> Result<(), Failure> {
-        let (Some(node), Kind::Pod, Some(key)) = (self.user.node(), address.kind, address.key()) else { return Ok(()) };
-        let stored = self.api().get(&key).await?;
-        let bound = stored.typed::<Pod>().is_some_and(|pod| pod.spec.node_name == node);
-        if bound { Ok(()) } else { Err(self.user.refusal("touch pods of another node through", address)) }
-    }
-
-    /// Lets a node's agent create only its own node and lease.
-    pub(crate) fn guard_created(&self, address: &Address, key: &Key) -> Result<(), Failure> {
-        match self.user.node() {
-            Some(node) if matches!(key.kind, Kind::Node | Kind::Lease) && key.name != node => {
-                Err(self.user.refusal("create", address))
-            }
-            _ => Ok(()),
+    /// Refuses what the user may not do.
+    pub(crate) async fn authorize(&self, verb: &'static str, address: &Address) -> Result<(), Failure> {
+        let what = Attributes::of(verb, address, &self.query);
+        match self.service.decide(self.user, &what).await? {
+            Decision::Allowed(_) => Ok(()),
+            Decision::Denied(why) => Err(self.user.refusal(&what, &why)),
         }
     }
+
+    /// Refuses what a node's agent may not store. An update is pinned to the revision that it was compared with.
+    pub(crate) async fn guard_write(&self, address: &Address, object: &mut Object) -> Result<(), Failure> {
+        let Some(node) = self.user.node().filter(|_| matches!(address.kind, Kind::Node | Kind::Pod | Kind::Lease))
+        else {
+            return Ok(());
+        };
+        let old = match address.key() {
+            None => None,
+            Some(key) => Some(self.api().get(&key).await?),
+        };
+        if let Some(old) = &old {
+            let revision = &mut object.meta_mut().resource_version;
+            if revision.0 != 0 && *revision != old.revision {
+                let message =
+                    "the object has been modified; please apply your changes to the latest version and try again";
+                return Err(ApiError::Conflict { key: old.key.clone(), message: message.into() }.into());
+            }
+            *revision = old.revision;
+        }
+        let verb = verb(self.method, address.name.is_some(), false);
+        node::check_write(node, object, old.as_ref().map(|old| &old.object))
+            .map_err(|why| self.user.refusal(&Attributes::of(verb, address, &self.query), &why))
+    }
+}
+
+/// Whether a node's agent may do something whatever its pods are.
+#[cfg(test)]
+pub(crate) fn node_rule_holds(node: &str, what: &Attributes<'_>) -> bool {
+    node::judge(node, what) == Verdict::Allowed
 }
 
 /// Bearer tokens, kept as hashes: who reads the memory of the server does not learn them.
@@ -187,40 +290,64 @@ pub(crate) fn bearer(headers: &HeaderMap, tokens: &TokenTable) -> Result<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::{Target, route};
 
-    fn may(user: &User, method: &Method, path: &str) -> bool {
+    fn verdict(method: &Method, path: &str) -> Verdict {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let Some(Target::Resource(address)) = route(path) else { panic!("{path} is a resource") };
         let query = Query::parse(Some(query));
         let watch = query.flag("watch").expect("a flag");
-        user.authorize(verb(method, address.name.is_some(), watch), &address, &query).is_ok()
+        node::judge("n1", &Attributes::of(verb(method, address.name.is_some(), watch), &address, &query))
     }
 
     #[test]
     fn a_node_touches_only_its_own() {
-        let node = User::new("system:node:n1", &[NODES]);
         for (method, path, expected) in [
             (Method::GET, "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1&watch=1", true),
             (Method::GET, "/api/v1/pods?fieldSelector=spec.nodeName%3Dn2", false),
+            (Method::GET, "/api/v1/pods?fieldSelector=spec.nodeName!%3Dn1", false),
             (Method::GET, "/api/v1/pods", false),
             (Method::PUT, "/api/v1/nodes/n1/status", true),
             (Method::PUT, "/api/v1/nodes/n2/status", false),
+            (Method::GET, "/api/v1/nodes", true),
             (Method::DELETE, "/api/v1/nodes/n1", false),
-            (Method::GET, "/api/v1/namespaces/d/secrets/s", true),
+            (Method::GET, "/api/v1/secrets", false),
+            (Method::GET, "/api/v1/namespaces/d/secrets", false),
+            (Method::GET, "/api/v1/secrets?fieldSelector=metadata.name%3Ds", false),
             (Method::PUT, "/api/v1/namespaces/d/secrets/s", false),
             (Method::POST, "/api/v1/namespaces/d/pods", false),
+            (Method::PUT, "/api/v1/namespaces/d/pods/p", false),
+            (Method::POST, "/api/v1/namespaces/d/pods/p/binding", false),
+            (Method::DELETE, "/api/v1/namespaces/d/pods", false),
             (Method::PUT, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n1", true),
             (Method::PUT, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/n2", false),
             (Method::PUT, "/apis/coordination.k8s.io/v1/namespaces/d/leases/n1", false),
+            (Method::GET, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases", false),
             (Method::POST, "/api/v1/namespaces/d/events", true),
+            (Method::POST, "/apis/events.k8s.io/v1/namespaces/d/events", true),
+            (Method::GET, "/api/v1/services?watch=1", true),
+            (Method::PUT, "/api/v1/namespaces/d/services/s", false),
+            (Method::GET, "/apis/discovery.k8s.io/v1/endpointslices", true),
             (Method::GET, "/apis/apps/v1/deployments", false),
         ] {
-            assert_eq!(may(&node, &method, path), expected, "{method} {path}");
+            assert_eq!(verdict(&method, path) == Verdict::Allowed, expected, "{method} {path}");
         }
-        assert!(may(&User::master("admin"), &Method::DELETE, "/api/v1/nodes/n1"));
-        assert!(!may(&User::new("eve", &["team"]), &Method::GET, "/api/v1/namespaces"));
-        assert!(!may(&User::new("system:node:n1", &[]), &Method::PUT, "/api/v1/nodes/n1/status"));
+        let key = |kind, name| Key::new(kind, "d", name);
+        for (method, path, expected) in [
+            (Method::GET, "/api/v1/namespaces/d/secrets/s", Verdict::IfReferenced(key(Kind::Secret, "s"))),
+            (
+                Method::GET,
+                "/api/v1/namespaces/d/configmaps?watch=1&fieldSelector=metadata.name%3Dc",
+                Verdict::IfReferenced(key(Kind::ConfigMap, "c")),
+            ),
+            (Method::GET, "/api/v1/namespaces/d/pods/p", Verdict::IfBound(key(Kind::Pod, "p"))),
+            (Method::PATCH, "/api/v1/namespaces/d/pods/p/status", Verdict::IfBound(key(Kind::Pod, "p"))),
+        ] {
+            assert_eq!(verdict(&method, path), expected, "{method} {path}");
+        }
+        let named = |user: User| user.node().map(str::to_owned);
+        assert_eq!(named(User::new("system:node:n1", &[NODES])), Some("n1".into()));
+        assert_eq!(named(User::new("system:node:n1", &[])), None, "the group counts too");
+        assert_eq!(named(User::new("system:node:n1", &[NODES, MASTERS])), None, "who may do everything is no node");
     }
 
     #[test]

@@ -16,11 +16,11 @@ use steersman_kubernetes::schema::{KINDS, Kind, Subresource};
 const MAJOR: &str = "1";
 const MINOR: &str = "32";
 
-const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
-
 /// The groups beside the core, with their versions, preferred first. `policy` is here for evictions alone.
 const GROUPS: &[(&str, &[&str])] = &[
     ("apps", &["v1"]),
+    ("authentication.k8s.io", &["v1"]),
+    ("authorization.k8s.io", &["v1"]),
     ("events.k8s.io", &["v1"]),
     ("policy", &["v1", "v1beta1"]),
     ("node.k8s.io", &["v1"]),
@@ -94,10 +94,6 @@ fn served(group: &str, version: &str) -> impl Iterator<Item = &'static Kind> {
     KINDS.iter().filter(move |k| !k.plural.is_empty() && k.group == group && k.version == version)
 }
 
-fn verbs(kind: &Kind) -> &'static [&'static str] {
-    if kind.plural == "bindings" { &["create"] } else { VERBS }
-}
-
 fn resources(group: &str, version: &str) -> Result<Value, Failure> {
     let known = group.is_empty() && version == "v1"
         || GROUPS.iter().any(|(g, versions)| *g == group && versions.contains(&version));
@@ -107,7 +103,7 @@ fn resources(group: &str, version: &str) -> Result<Value, Failure> {
     let mut list = Vec::new();
     for kind in served(group, version) {
         let mut entry = json!({"name": kind.plural, "singularName": kind.singular, "namespaced": kind.namespaced,
-            "kind": kind.kind, "verbs": verbs(kind)});
+            "kind": kind.kind, "verbs": kind.verbs()});
         if !kind.short_names.is_empty() {
             entry["shortNames"] = json!(kind.short_names);
         }
@@ -134,7 +130,7 @@ fn aggregated(groups: &[(&str, &[&str])], version: &'static str) -> Response<Bod
         |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
     let below = |sub: &Subresource| json!({"subresource": sub.name, "verbs": sub.verbs, "responseKind": response_kind(sub.group, sub.version, sub.kind)});
     let entry = |kind: &Kind| {
-        let mut entry = json!({"resource": kind.plural, "singularResource": kind.singular, "verbs": verbs(kind),
+        let mut entry = json!({"resource": kind.plural, "singularResource": kind.singular, "verbs": kind.verbs(),
             "responseKind": response_kind(kind.group, kind.version, kind.kind),
             "scope": if kind.namespaced { "Namespaced" } else { "Cluster" }});
         if !kind.short_names.is_empty() {

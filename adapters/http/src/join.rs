@@ -1,6 +1,6 @@
 //! Joining nodes: a token is made for an operator, kept as a hash in a Secret, and exchanged once for the certificate of a
-//! node. The token carries the fingerprint of the authority, so that the agent knows whom it talks to before it sends the
-//! secret.
+//! node, which the node renews while it is valid. The token carries the fingerprint of the authority, so that the agent knows
+//! whom it talks to before it sends the secret.
 
 use crate::access::User;
 use crate::body::Body;
@@ -160,6 +160,26 @@ impl ApiService {
         self.api().delete(&stored.key, &once).await.map_err(|_| wrong_token())?;
         let answer = json!({"certificate": certificate, "certificateAuthority": authority.certificate()});
         Ok(json_response(StatusCode::CREATED, &answer))
+    }
+
+    /// `POST {csr}` by a node answers `{certificate}`: a fresh one for its own name and a key of its choice.
+    pub(crate) async fn renew(&self, user: &User, parts: &Parts, body: Body) -> Result<Response<Body>, Failure> {
+        if parts.method != Method::POST {
+            return Err(Failure::method_not_allowed());
+        }
+        let Some(node) = user.node() else {
+            let message = format!("User \"{}\" is no node: only nodes renew their certificates", user.name);
+            return Err(Failure::forbidden(message));
+        };
+        let Some(authority) = &self.config().authority else {
+            return Err(Failure::not_supported("this server signs no certificates"));
+        };
+        let bytes = body.read().await?;
+        let (request, _) = parse(media_type(&parts.headers), &bytes)?;
+        let csr = request["csr"].as_str().unwrap_or_default();
+        let certificate =
+            authority.sign_node(csr, node).map_err(|e| Failure::invalid_parameter("csr", e.to_string()))?;
+        Ok(json_response(StatusCode::CREATED, &json!({"certificate": certificate})))
     }
 
     async fn valid_token(&self, token: &str) -> Result<Arc<Stored>, Failure> {

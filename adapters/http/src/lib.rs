@@ -20,6 +20,7 @@ mod query;
 mod read;
 mod relay;
 mod render;
+mod review;
 mod route;
 pub mod serve;
 mod service;
@@ -30,7 +31,7 @@ mod write;
 
 pub use access::{TokenTable, User};
 pub use body::{Body, BoxError};
-pub use client::{ClientError, RemoteClient, RemoteConfig, join_cluster};
+pub use client::{ClientError, RemoteClient, RemoteConfig, join_cluster, keep_renewed};
 pub use join::{InvalidToken, JoinToken, create_join_token};
 pub use relay::LogRelay;
 pub use service::{ApiService, ServiceConfig};

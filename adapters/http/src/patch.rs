@@ -90,7 +90,11 @@ impl Call<'_> {
             if attempt == 1 {
                 self.judge_change(address.gvk(), &original, &patched, duplicates.clone())?;
             }
-            let object = self.object(address, patched)?;
+            let mut object = self.object(address, patched)?;
+            match self.guard_write(address, &mut object).await {
+                Err(failure) if failure.reason == "Conflict" && !pinned && attempt < MOST_ATTEMPTS => continue,
+                guarded => guarded?,
+            }
             match self.api().update(object, part(address), &options).await {
                 Err(ApiError::Conflict { .. }) if !pinned && attempt < MOST_ATTEMPTS => {}
                 answer => return Ok(render.answer(StatusCode::OK, &*answer?)),

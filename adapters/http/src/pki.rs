@@ -18,6 +18,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use steersman_domain::Time;
 use time::{Duration, OffsetDateTime};
 
 /// How long the authority is valid, in days.
@@ -64,6 +65,8 @@ impl std::fmt::Debug for Identity {
 pub struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
+    /// How long the certificates of nodes that join are valid.
+    node_lifetime: Duration,
 }
 
 impl std::fmt::Debug for Authority {
@@ -109,7 +112,14 @@ impl Authority {
     fn from_pem(certificate: String, key: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key).map_err(|e| invalid("ca.key")(e.to_string()))?;
         let issuer = Issuer::from_ca_cert_pem(&certificate, key).map_err(|e| invalid("ca.crt")(e.to_string()))?;
-        Ok(Authority { certificate, issuer })
+        Ok(Authority { certificate, issuer, node_lifetime: Duration::days(ISSUED_DAYS) })
+    }
+
+    /// The same authority, whose certificates for nodes that join are valid for so long; by default a year.
+    #[must_use]
+    pub fn with_node_lifetime(self, lifetime: std::time::Duration) -> Self {
+        let node_lifetime = lifetime.try_into().unwrap_or(Duration::days(ISSUED_DAYS));
+        Authority { node_lifetime, ..self }
     }
 
     /// The authority's certificate as PEM.
@@ -149,7 +159,9 @@ impl Authority {
     pub fn sign_node(&self, request: &str, node: &str) -> Result<String, PkiError> {
         let fail = |e: rcgen::Error| invalid("certificate request")(e.to_string());
         let request = CertificateSigningRequestParams::from_pem(request).map_err(fail)?;
-        let certificate = node_params(&[node]).map_err(fail)?.signed_by(&request.public_key, &self.issuer);
+        let mut params = node_params(&[node]).map_err(fail)?;
+        valid_for(&mut params, self.node_lifetime);
+        let certificate = params.signed_by(&request.public_key, &self.issuer);
         Ok(certificate.map_err(fail)?.pem())
     }
 
@@ -222,17 +234,17 @@ impl Authority {
 fn new_authority() -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
-    valid_for(&mut params, AUTHORITY_DAYS);
+    valid_for(&mut params, Duration::days(AUTHORITY_DAYS));
     params.distinguished_name = name("steersman-ca", None);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     Ok((params.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
-fn valid_for(params: &mut CertificateParams, days: i64) {
-    // An hour back, for clients whose clock is behind.
-    params.not_before = OffsetDateTime::now_utc() - Duration::hours(1);
-    params.not_after = OffsetDateTime::now_utc() + Duration::days(days);
+fn valid_for(params: &mut CertificateParams, lifetime: Duration) {
+    // An hour back, for clients whose clock is behind; less where the whole life is short.
+    params.not_before = OffsetDateTime::now_utc() - Duration::hours(1).min(lifetime / 10);
+    params.not_after = OffsetDateTime::now_utc() + lifetime;
 }
 
 fn name(common: &str, organisation: Option<&str>) -> DistinguishedName {
@@ -246,7 +258,7 @@ fn name(common: &str, organisation: Option<&str>) -> DistinguishedName {
 
 fn issued_params(common: &str, organisation: Option<&str>) -> CertificateParams {
     let mut params = CertificateParams::default();
-    valid_for(&mut params, ISSUED_DAYS);
+    valid_for(&mut params, Duration::days(ISSUED_DAYS));
     params.distinguished_name = name(common, organisation);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
     params
@@ -272,6 +284,14 @@ fn node_params(nodes: &[&str]) -> Result<CertificateParams, rcgen::Error> {
         params.subject_alt_names.push(SanType::DnsName(node_dns_name(node).try_into()?));
     }
     Ok(params)
+}
+
+/// From when until when a certificate (PEM) is valid; `None` when it is none.
+pub fn validity(certificate: &str) -> Option<(Time, Time)> {
+    let der = CertificateDer::from_pem_slice(certificate.as_bytes()).ok()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(&der).ok()?;
+    let validity = certificate.validity();
+    Some((Time::from_secs(validity.not_before.timestamp()), Time::from_secs(validity.not_after.timestamp())))
 }
 
 /// SHA-256 of the first certificate of a PEM text, in hexadecimal; empty when there is none.
@@ -342,6 +362,11 @@ mod tests {
         let der = CertificateDer::from_pem_slice(signed.as_bytes()).expect("a certificate");
         assert_eq!(peer(&der).map(|p| p.user), Some("system:node:n1".into()));
         assert!(authority.sign_node("nonsense", "a").is_err());
+        let life = |pem: &str| validity(pem).map(|(from, until)| until.since(from).as_secs());
+        assert_eq!(life(&signed), Some(365 * 24 * 3600 + 3600));
+        let brief = authority.with_node_lifetime(std::time::Duration::from_secs(100));
+        assert_eq!(life(&brief.sign_node(&pem, "n1").expect("signed")), Some(110));
+        assert_eq!(validity("nonsense"), None);
     }
 
     #[test]

@@ -29,15 +29,30 @@ pub(crate) enum Target {
     Resource(Address),
     /// `POST /api/v1/namespaces/NS/bindings`
     Bindings(Str),
+    /// `POST` of a question about the one who asks.
+    Review(Review),
     /// `POST /apis/steersman.io/v1/jointokens`
     JoinTokens,
     /// `POST /apis/steersman.io/v1/join`
     Join,
+    /// `POST /apis/steersman.io/v1/renew`
+    Renew,
     /// `/apis/steersman.io/v1/nodes/NODE/logs[/ID]`
     Relay {
         node: Str,
         id: Option<String>,
     },
+}
+
+/// What can be asked about oneself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Review {
+    /// Who am I?
+    User,
+    /// May I?
+    Access,
+    /// What may I?
+    Rules,
 }
 
 /// An object, or the objects of a kind.
@@ -97,8 +112,12 @@ pub(crate) fn route(path: &str) -> Option<Target> {
         ["api", "v1"] => Target::Resources(String::new(), "v1".into()),
         ["api", "v1", rest @ ..] => return below("", "v1", rest),
         ["apis", "apiextensions.k8s.io", "v1", "customresourcedefinitions"] => Target::CustomResources,
+        ["apis", "authentication.k8s.io", "v1", "selfsubjectreviews"] => Target::Review(Review::User),
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectaccessreviews"] => Target::Review(Review::Access),
+        ["apis", "authorization.k8s.io", "v1", "selfsubjectrulesreviews"] => Target::Review(Review::Rules),
         ["apis", "steersman.io", "v1", "jointokens"] => Target::JoinTokens,
         ["apis", "steersman.io", "v1", "join"] => Target::Join,
+        ["apis", "steersman.io", "v1", "renew"] => Target::Renew,
         ["apis", "steersman.io", "v1", "nodes", node, "logs"] => Target::Relay { node: (*node).into(), id: None },
         ["apis", "steersman.io", "v1", "nodes", node, "logs", id] => {
             Target::Relay { node: (*node).into(), id: Some((*id).into()) }

@@ -1,6 +1,6 @@
 //! The API as one function from request to answer, for connections and for callers in the same process alike.
 
-use crate::access::{self, TokenTable, User};
+use crate::access::{self, References, TokenTable, User};
 use crate::body::Body;
 use crate::discovery;
 use crate::error::{Failure, bytes_response, json_response};
@@ -43,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) config: ServiceConfig,
     ready: AtomicBool,
     stop: watch::Sender<bool>,
+    references: References,
 }
 
 impl std::fmt::Debug for ApiService {
@@ -55,7 +56,8 @@ impl ApiService {
     /// A service that is ready at once; see [`ApiService::set_ready`].
     pub fn new(api: Arc<Api>, config: ServiceConfig) -> Self {
         let (stop, _) = watch::channel(false);
-        ApiService(Arc::new(Shared { api, config, ready: AtomicBool::new(true), stop }))
+        let references = References::default();
+        ApiService(Arc::new(Shared { api, config, ready: AtomicBool::new(true), stop, references }))
     }
 
     /// What `/readyz` answers from now on.
@@ -75,6 +77,11 @@ impl ApiService {
 
     pub(crate) fn config(&self) -> &ServiceConfig {
         &self.0.config
+    }
+
+    /// What the pods of each node refer to.
+    pub(crate) fn references(&self) -> &References {
+        &self.0.references
     }
 
     /// Resolves once the service stops.
@@ -134,6 +141,8 @@ impl ApiService {
                 call.resource(&address, body).await
             }
             Some(Target::Bindings(namespace)) => call.bindings(&namespace, body).await,
+            Some(Target::Review(review)) => call.review(review, body).await,
+            Some(Target::Renew) => self.renew(&user, parts, body).await,
             Some(Target::JoinTokens) => self.new_token(&user, parts, body).await,
             Some(Target::Relay { node, id }) => call.relay(&node, id.as_deref(), body).await,
             Some(other) => {
@@ -200,12 +209,11 @@ impl Call<'_> {
 
     async fn resource(self, address: &Address, body: Body) -> Result<Response<Body>, Failure> {
         let verb = access::verb(self.method, address.name.is_some(), self.query.flag("watch")?);
-        self.user.authorize(verb, address, &self.query)?;
+        self.authorize(verb, address).await?;
         if address.sub.is_empty() {
             return self.whole(address, body).await;
         }
         let offered = address.wire.subresources.iter().any(|s| s.name == address.sub);
-        self.guard_pod(address).await?;
         match (address.sub.as_str(), self.method) {
             ("status" | "finalize", &Method::GET | &Method::HEAD) if offered => self.get(address).await,
             ("status" | "finalize", &Method::PUT) if offered => self.update(address, body).await,
@@ -236,9 +244,6 @@ impl Call<'_> {
     /// The object itself, or all of its kind.
     async fn whole(self, address: &Address, body: Body) -> Result<Response<Body>, Failure> {
         let named = address.name.is_some();
-        if named {
-            self.guard_pod(address).await?;
-        }
         match *self.method {
             Method::GET | Method::HEAD if self.query.flag("watch")? => self.watch(address).await,
             Method::GET | Method::HEAD if named => self.get(address).await,

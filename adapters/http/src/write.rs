@@ -6,7 +6,6 @@ use crate::route::Address;
 use crate::service::Call;
 use http::{Response, StatusCode};
 use steersman_application::client::{Client as _, Part, WriteOptions};
-use steersman_domain::Key;
 
 impl Call<'_> {
     pub(crate) fn write_options(&self) -> Result<WriteOptions, Failure> {
@@ -25,10 +24,8 @@ impl Call<'_> {
         }
         let value = self.body_value(address.gvk(), body).await?;
         self.warn_of_carried(address, &value).await;
-        let object = self.object(address, value)?;
-        let key =
-            Key { kind: address.kind, namespace: object.meta().namespace.clone(), name: object.meta().name.clone() };
-        self.guard_created(address, &key)?;
+        let mut object = self.object(address, value)?;
+        self.guard_write(address, &mut object).await?;
         let stored = self.api().create(object, &options).await?;
         Ok(self.renderer(address).answer(StatusCode::CREATED, &stored))
     }
@@ -39,7 +36,8 @@ impl Call<'_> {
         let part = part(address);
         let value = self.body_value(address.gvk(), body).await?;
         self.warn_of_carried(address, &value).await;
-        let object = self.object(address, value)?;
+        let mut object = self.object(address, value)?;
+        self.guard_write(address, &mut object).await?;
         let stored = self.api().update(object, part, &options).await?;
         Ok(self.renderer(address).answer(StatusCode::OK, &stored))
     }

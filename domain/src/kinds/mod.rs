@@ -6,6 +6,7 @@ mod ledgers;
 mod node;
 mod pod;
 mod pod_status;
+mod references;
 mod scheduling;
 mod service;
 mod workload;

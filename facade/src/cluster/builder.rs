@@ -4,6 +4,7 @@ use super::{Cluster, StartError};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 use steersman_domain::Str;
 
 /// A cluster before it starts.
@@ -18,6 +19,7 @@ pub struct ClusterBuilder {
     pub(super) default_runtime: Str,
     pub(super) node_name: Option<Str>,
     pub(super) shim: Vec<OsString>,
+    pub(super) node_certificate_lifetime: Duration,
 }
 
 impl ClusterBuilder {
@@ -33,6 +35,7 @@ impl ClusterBuilder {
             default_runtime: "container".into(),
             node_name: None,
             shim: vec![program, "__shim".into()],
+            node_certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
         }
     }
 
@@ -91,6 +94,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn shim(mut self, command: Vec<OsString>) -> Self {
         self.shim = command;
+        self
+    }
+
+    /// How long the certificates of nodes that join are valid; by default a year. Nodes renew them after about two thirds.
+    #[must_use]
+    pub fn node_certificate_lifetime(mut self, lifetime: Duration) -> Self {
+        self.node_certificate_lifetime = lifetime;
         self
     }
 

@@ -96,7 +96,8 @@ struct Core {
 pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError> {
     let data_dir = DataDir::open(&options.data_dir)?;
     let addresses = data_dir.addresses()?;
-    let authority = Arc::new(Authority::open(data_dir.path())?);
+    let authority = Authority::open(data_dir.path())?.with_node_lifetime(options.node_certificate_lifetime);
+    let authority = Arc::new(authority);
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -48,6 +49,19 @@ impl Target {
         Target { address, tls: TlsConnector::from(Arc::new(config)) }
     }
 
+    /// A connection of HTTP/2 for many streams that grants each of them as much as Go's clients do.
+    pub(crate) async fn streams(&self) -> Streams {
+        let mut config = rustls::ClientConfig::clone(self.tls.config());
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let target = Target { address: self.address.clone(), tls: TlsConnector::from(Arc::new(config)) };
+        let handshake = h2::client::Builder::new()
+            .initial_window_size(4 << 20)
+            .initial_connection_window_size(1 << 30)
+            .handshake(target.connect().await.stream);
+        let (sender, connection) = handshake.await.expect("HTTP/2");
+        Streams { sender, connection: Box::pin(connection), answers: Vec::new() }
+    }
+
     /// A connection.
     pub(crate) async fn connect(&self) -> Connection {
         let stream = TcpStream::connect(&self.address).await.expect("the API listens");
@@ -64,7 +78,44 @@ pub(crate) struct Connection {
     buffer: Vec<u8>,
 }
 
+/// Many answers on one connection, which is read from only while more are asked for.
+pub(crate) struct Streams {
+    sender: h2::client::SendRequest<bytes::Bytes>,
+    connection: Pin<Box<h2::client::Connection<TlsStream<TcpStream>>>>,
+    answers: Vec<h2::client::ResponseFuture>,
+}
+
+impl Streams {
+    /// Asks for an answer and does not read it.
+    pub(crate) async fn open(&mut self, path: &str) {
+        self.sender = tokio::select! {
+            biased;
+            ready = self.sender.clone().ready() => ready.expect("a stream"),
+            ended = &mut self.connection => panic!("the server closed the connection: {ended:?}"),
+        };
+        let request = http::Request::get(format!("https://localhost{path}")).body(()).expect("a request");
+        self.answers.push(self.sender.send_request(request, true).expect("a stream").0);
+        // Sends what waits.
+        let _pending = tokio::time::timeout(std::time::Duration::ZERO, &mut self.connection).await;
+    }
+}
+
 impl Connection {
+    /// Asks for an answer without end and reads at least so many bytes of it, then no more.
+    pub(crate) async fn stream(mut self, path: &str, least: usize) -> Self {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        self.stream.write_all(request.as_bytes()).await.expect("a request is taken");
+        let mut read = 0;
+        while read < least {
+            let more = self.stream.read(&mut self.buffer).await.expect("an answer comes");
+            assert!(more > 0, "the server closed the connection");
+            assert!(read > 0 || self.buffer.starts_with(b"HTTP/1.1 200 "), "{:?}", &self.buffer[..more.min(80)]);
+            read += more;
+        }
+        self.buffer = Vec::new();
+        self
+    }
+
     /// Sends a request and reads the whole answer; its status.
     pub(crate) async fn ask(&mut self, method: &str, path: &str, body: &str) -> u16 {
         let request = format!(

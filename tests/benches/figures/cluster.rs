@@ -32,7 +32,7 @@ fn ticks(pid: u32) -> u64 {
 }
 
 /// Resident memory in MiB.
-fn resident(pid: u32) -> f64 {
+pub(crate) fn resident(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS");
     line.trim().trim_end_matches(" kB").parse::<f64>().expect("a number") / 1024.0

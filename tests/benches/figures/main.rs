@@ -1,7 +1,7 @@
 //! The figures of `docs/benchmarks.md`, taken from the outside: a release build of `steer`, started on an empty data
 //! directory, spoken to over HTTPS as any client does. Server and clients share the machine's cores.
 //!
-//! `cargo bench -p steersman-tests --bench figures [-- start|idle|api|schedule|heal|services]`; all without a word.
+//! `cargo bench -p steersman-tests --bench figures [-- start|idle|api|schedule|heal|services|watches]`; all without a word.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -9,6 +9,7 @@ mod api;
 mod client;
 mod cluster;
 mod services;
+mod watches;
 
 use std::process::Command;
 use steersman_tests::steer::{Options, SteerUp};
@@ -28,13 +29,14 @@ fn main() {
 }
 
 /// Each part prints its own lines.
-const PARTS: [(&str, fn()); 6] = [
+const PARTS: [(&str, fn()); 7] = [
     ("start", cluster::start),
     ("idle", cluster::idle),
     ("api", api::throughput),
     ("schedule", cluster::schedule),
     ("heal", cluster::heal),
     ("services", services::beside_direct),
+    ("watches", watches::unread),
 ];
 
 /// A fresh cluster of the release build.

@@ -3,9 +3,11 @@
 
 mod deletion;
 mod discovery;
+mod nodes;
 mod objects;
 mod remote;
 mod requests;
+mod reviews;
 mod rooms;
 mod services;
 mod watches;

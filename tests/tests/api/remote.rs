@@ -19,47 +19,72 @@ use tokio::task::JoinHandle;
 
 use crate::world::{World, config, key, object, pod};
 
-struct Served {
-    world: World,
-    authority: Arc<Authority>,
-    server: String,
+pub(crate) struct Served {
+    pub(crate) world: World,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) server: String,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<()>,
     _directory: tempfile::TempDir,
 }
 
 impl Served {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let authority = Arc::new(Authority::open(directory.path()).expect("an authority"));
         let world = World::with(Some(authority.clone())).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let server = format!("https://{}", listener.local_addr().expect("an address"));
-        let address = "127.0.0.1".parse().expect("an address");
-        let tls = Arc::new(authority.server_config(&["localhost"], &[address]).expect("TLS"));
-        let (stop, stopped) = oneshot::channel();
-        let service = world.service.clone();
-        let serving = tokio::spawn(async move {
-            let stopped = async { _ = stopped.await };
-            serve(listener, tls, service, stopped).await;
-        });
+        let (stop, serving) = listen(listener, &authority, &world);
         Served { world, authority, server, stop: Some(stop), serving, _directory: directory }
     }
 
-    fn client(&self, user: &str, group: &str) -> RemoteClient {
+    /// Ends the listener and all connections, and listens again at the same place.
+    pub(crate) async fn restart(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            _ = stop.send(());
+        }
+        tokio::time::timeout(Duration::from_secs(10), &mut self.serving).await.expect("stops").expect("no panic");
+        let address = self.server.trim_start_matches("https://");
+        let listener = TcpListener::bind(address).await.expect("the same port");
+        let (stop, serving) = listen(listener, &self.authority, &self.world);
+        (self.stop, self.serving) = (Some(stop), serving);
+    }
+
+    pub(crate) fn client(&self, user: &str, group: &str) -> RemoteClient {
         let identity = Some(self.authority.client(user, group).expect("a certificate"));
         let authority = self.authority.certificate().to_owned();
         let config = RemoteConfig { server: self.server.clone(), authority, identity, token: None };
         RemoteClient::new(&config).expect("a client")
     }
 
-    async fn stop(mut self) {
+    /// The client of a node that joins by a token.
+    pub(crate) async fn node(&self, name: &str) -> RemoteClient {
+        let hour = Duration::from_secs(3600);
+        let token = create_join_token(&self.world.api, &self.authority, hour).await.expect("a token");
+        let token = JoinToken::parse(&token.reveal()).expect("reads back");
+        RemoteClient::new(&join_cluster(&self.server, &token, name).await.expect("joins")).expect("a client")
+    }
+
+    pub(crate) async fn stop(mut self) {
         self.world.service.stop();
         if let Some(stop) = self.stop.take() {
             _ = stop.send(());
         }
         tokio::time::timeout(Duration::from_secs(10), self.serving).await.expect("stops").expect("without a panic");
     }
+}
+
+fn listen(listener: TcpListener, authority: &Authority, world: &World) -> (oneshot::Sender<()>, JoinHandle<()>) {
+    let address = "127.0.0.1".parse().expect("an address");
+    let tls = Arc::new(authority.server_config(&["localhost"], &[address]).expect("TLS"));
+    let (stop, stopped) = oneshot::channel();
+    let service = world.service.clone();
+    let serving = tokio::spawn(async move {
+        let stopped = async { _ = stopped.await };
+        serve(listener, tls, service, stopped).await;
+    });
+    (stop, serving)
 }
 
 #[tokio::test]

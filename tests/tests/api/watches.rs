@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use steersman_application::client::{Client as _, Part, Selection};
+use steersman_application::client::{Client as _, Part, Selection, Write};
 use steersman_domain::ports::{Change, Scope, Store as _};
 use steersman_domain::selector::Selector;
-use steersman_domain::{ConfigMap, Kind, Revision};
+use steersman_domain::{ConfigMap, Key, Kind, Revision};
 
-use crate::world::{World, config, key};
+use crate::world::{World, config, key, object};
 
 const JSON: &str = "application/json";
 const TABLE: &str = "application/json;as=Table;v=v1;g=meta.k8s.io";
@@ -168,4 +168,61 @@ async fn tables_are_listed_and_watched() {
     let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let list = world.send("GET", "/api/v1/configmaps", &[("accept", partial)], Vec::new()).await.json();
     assert_eq!((&list["kind"], list["items"][0].get("data")), (&json!("PartialObjectMetadataList"), None));
+}
+
+/// More objects than a watcher holds references to at a time; the last one sorts behind all others.
+async fn many(world: &World) -> Vec<Key> {
+    let objects = (0..1200).map(|n| Write::Create(object(Kind::ConfigMap, config(&format!("c{n:04}")))));
+    let made = world.write(objects.collect()).await;
+    made.into_iter().map(|answer| answer.expect("created").key.clone()).collect()
+}
+
+const INITIAL: &str = "/api/v1/namespaces/default/configmaps?watch=1&allowWatchBookmarks=true&sendInitialEvents=true\
+                       &resourceVersionMatch=NotOlderThan";
+
+#[tokio::test]
+async fn a_slow_watcher_reads_the_beginning_as_it_was() {
+    let world = World::new().await;
+    let keys = many(&world).await;
+    let start = world.api.head().await.expect("a head").revision;
+    let mut frames = world.watch(INITIAL, JSON).await;
+    assert_eq!(frames.line().await, "ADDED c0000");
+    // The rest is not read yet, and changes meanwhile.
+    world.delete(&keys[1199]).await.expect("goes");
+    world
+        .update::<ConfigMap>(&keys[1198], Part::Main, |c| _ = c.data.insert("new", "x".into()))
+        .await
+        .expect("updates");
+    world.create(Kind::ConfigMap, config("c9999")).await;
+    for n in 1..1200 {
+        let frame = frames.next().await.expect("goes on");
+        assert_eq!(frame["object"]["metadata"]["name"], format!("c{n:04}"), "{frame}");
+        assert!(frame["type"] == "ADDED" && frame["object"]["data"]["new"].is_null(), "{frame}");
+    }
+    let end = frames.next().await.expect("the end of the beginning");
+    assert_eq!(end["object"]["metadata"]["annotations"]["k8s.io/initial-events-end"], "true", "{end}");
+    assert_eq!(end["object"]["metadata"]["resourceVersion"], start.to_string());
+    for line in ["DELETED c1199", "MODIFIED c1198", "ADDED c9999"] {
+        assert_eq!(frames.line().await, line);
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_that_is_too_slow_for_its_beginning_is_told_so() {
+    let world = World::new().await;
+    let keys = many(&world).await;
+    let mut frames = world.watch(INITIAL, JSON).await;
+    assert_eq!(frames.line().await, "ADDED c0000");
+    world.delete(&keys[1199]).await.expect("goes");
+    let head = world.api.head().await.expect("a head").revision;
+    world.store.compact(head).await.expect("compacts");
+    let last = loop {
+        let frame = frames.next().await.expect("an end with a reason");
+        if frame["type"] != "ADDED" {
+            break frame;
+        }
+    };
+    assert_eq!((&last["type"], &last["object"]["code"]), (&json!("ERROR"), &json!(410)), "{last}");
+    assert_eq!(last["object"]["reason"], "Expired");
+    assert_eq!(frames.next().await, None);
 }

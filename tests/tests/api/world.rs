@@ -105,6 +105,7 @@ impl World {
         let tokens = TokenTable::new([
             ("admin-token".to_owned(), User::master("admin")),
             ("eve-token".to_owned(), User::new("eve", &[])),
+            ("node-token".to_owned(), User::new("system:node:n1", &["system:nodes"])),
         ]);
         let relay = Some(Arc::new(LogRelay::new(logs.clone())));
         let service = ApiService::new(api.clone(), ServiceConfig { tokens, authority, relay });

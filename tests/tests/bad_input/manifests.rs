@@ -61,6 +61,18 @@ fn malformed_yaml_is_refused_with_its_place() {
 }
 
 #[test]
+fn what_no_cluster_would_take_starts_none() {
+    let good = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good}\n";
+    let bad = |text: &str, words: &[&str]| unreadable(&format!("{good}---\n{text}"), words);
+    bad(
+        "apiVersion: apps/v1\nkind: Deplyment\nmetadata: {name: a}\n",
+        &["document 2", "no matches for kind \"Deplyment\""],
+    );
+    bad("apiVersion: v1\nkind: Deployment\nmetadata: {name: a}\n", &["document 2", "apps/v1"]);
+    bad("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndate: {}\n", &["document 2", "unknown field \"date\""]);
+}
+
+#[test]
 fn good_documents_of_a_malformed_file_are_not_applied() {
     let kubectl = kubectl("malformed");
     let file = File::new("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: good}\n---\na: [\n");

@@ -68,6 +68,18 @@ fn a_token_that_is_wrong_is_refused_in_words() {
 }
 
 #[test]
+fn a_token_is_made_by_the_cluster_of_the_kubeconfig() {
+    let up = SteerUp::start();
+    let made = steer(up.kubeconfig(), &["token", "create"]);
+    assert_eq!((made.status, made.stdout.trim().split('.').count()), (Some(0), 3), "{made}");
+    let nowhere = std::path::Path::new("/nowhere/kubeconfig");
+    steer_fails(nowhere, &["token", "create"], &["kubeconfig"]);
+    let file = up.kubeconfig().to_str().expect("UTF-8");
+    let made = steer(nowhere, &["token", "create", "--kubeconfig", file]);
+    assert_eq!(made.status, Some(0), "the flag goes before the environment: {made}");
+}
+
+#[test]
 fn a_token_is_good_for_one_node() {
     let up = SteerUp::start();
     let token = token(&up).join(".");

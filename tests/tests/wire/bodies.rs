@@ -40,6 +40,21 @@ async fn protobuf_bodies_are_decoded() {
 }
 
 #[tokio::test]
+async fn questions_may_come_as_protobuf() {
+    let world = World::new().await;
+    let kind = [field(1, b"authorization.k8s.io/v1"), field(2, b"SelfSubjectAccessReview")].concat();
+    // The verb is field 2 and the resource field 5 of the attributes, which are field 1 of the spec, which is field 2.
+    let attributes = [field(2, b"list"), field(5, b"pods")].concat();
+    let object = field(2, &field(1, &attributes));
+    let body = [b"k8s\0".to_vec(), field(1, &kind), field(2, &object)].concat();
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let answer =
+        world.ask(Method::POST, path).body("application/vnd.kubernetes.protobuf", body).send().await.expect(201);
+    assert_eq!(answer["spec"], json!({"resourceAttributes": {"verb": "list", "resource": "pods"}}));
+    assert_eq!(answer["status"]["allowed"], true);
+}
+
+#[tokio::test]
 async fn yaml_and_unnamed_bodies_are_read() {
     let world = World::new().await;
     let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: a\ndata:\n  k: \"1\"\n";

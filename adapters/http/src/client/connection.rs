@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use steersman_application::client::ApiError;
 use tokio::net::TcpStream;
@@ -26,7 +26,7 @@ const PING: Duration = Duration::from_secs(10);
 pub(super) struct Connection {
     authority: Authority,
     name: ServerName<'static>,
-    tls: Arc<ClientConfig>,
+    tls: RwLock<Arc<ClientConfig>>,
     token: Option<HeaderValue>,
     open: Mutex<Option<SendRequest<Body>>>,
 }
@@ -89,7 +89,12 @@ impl Connection {
                 Some(value)
             }
         };
-        Ok(Connection { authority, name, tls: Arc::new(tls), token, open: Mutex::new(None) })
+        Ok(Connection { authority, name, tls: RwLock::new(Arc::new(tls)), token, open: Mutex::new(None) })
+    }
+
+    /// Connects in this way from now on; a connection that stands stays.
+    pub(super) fn replace(&self, tls: ClientConfig) {
+        *self.tls.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tls);
     }
 
     /// The full address of a path.
@@ -125,8 +130,8 @@ impl Connection {
         let stream =
             TcpStream::connect((host, self.authority.port_u16().unwrap_or(443))).await.map_err(|e| away(&e))?;
         stream.set_nodelay(true).map_err(|e| away(&e))?;
-        let stream =
-            TlsConnector::from(self.tls.clone()).connect(self.name.clone(), stream).await.map_err(|e| away(&e))?;
+        let tls = self.tls.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let stream = TlsConnector::from(tls).connect(self.name.clone(), stream).await.map_err(|e| away(&e))?;
         let (sender, connection) = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(PING)

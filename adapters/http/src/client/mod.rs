@@ -5,10 +5,12 @@
 mod connection;
 mod join;
 mod paths;
+mod renew;
 mod status;
 mod watch;
 
 pub use join::join_cluster;
+pub use renew::keep_renewed;
 
 use crate::body::Body;
 use crate::pki::Identity;

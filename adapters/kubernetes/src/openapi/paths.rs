@@ -74,8 +74,7 @@ pub(super) fn paths(kinds: &[&Kind], dialect: Dialect) -> Map<String, Value> {
             false => format!("{root}/{}", kind.plural),
         };
         let item = format!("{collection}/{{name}}");
-        // A binding is only ever created.
-        if kind.kind == "Binding" {
+        if kind.is_ask() {
             all.insert(collection.clone(), path_item(&collection, &[create(kind)], dialect));
             continue;
         }

@@ -34,9 +34,21 @@ impl Kind {
     pub fn verbs(&self) -> &'static [&'static str] {
         match (self.plural, self.kind) {
             ("", _) => &[],
-            (_, "Binding") => &["create"],
+            _ if self.is_ask() => &["create"],
             _ => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         }
+    }
+
+    /// Whether objects of the kind are only ever sent and answered, never kept: creating one is asking for something.
+    #[must_use]
+    pub fn is_ask(&self) -> bool {
+        self.kind == "Binding" || self.kind.starts_with("SelfSubject")
+    }
+
+    /// Whether objects of the kind are created under a name and stay.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        !self.plural.is_empty() && !self.is_ask()
     }
 
     /// `v1` or `GROUP/VERSION`.
@@ -187,6 +199,33 @@ pub const KINDS: &[Kind] = &[
         categories: &["all"],
         type_name: "apps.v1.ReplicaSet",
         subresources: &[SCALE, status("apps", "v1", "ReplicaSet")],
+        ..CORE
+    },
+    Kind {
+        group: "authentication.k8s.io",
+        kind: "SelfSubjectReview",
+        plural: "selfsubjectreviews",
+        singular: "selfsubjectreview",
+        namespaced: false,
+        type_name: "authentication.v1.SelfSubjectReview",
+        ..CORE
+    },
+    Kind {
+        group: "authorization.k8s.io",
+        kind: "SelfSubjectAccessReview",
+        plural: "selfsubjectaccessreviews",
+        singular: "selfsubjectaccessreview",
+        namespaced: false,
+        type_name: "authorization.v1.SelfSubjectAccessReview",
+        ..CORE
+    },
+    Kind {
+        group: "authorization.k8s.io",
+        kind: "SelfSubjectRulesReview",
+        plural: "selfsubjectrulesreviews",
+        singular: "selfsubjectrulesreview",
+        namespaced: false,
+        type_name: "authorization.v1.SelfSubjectRulesReview",
         ..CORE
     },
     Kind { group: "autoscaling", kind: "Scale", type_name: "autoscaling.v1.Scale", ..CORE },

@@ -213,33 +213,24 @@ impl State {
         }
     }
 
-    /// What a list needs, taken in constant time for the present.
+    /// What a list needs, taken in constant time for the present. For the past the changes since are taken along: undoing
+    /// them is work, which is done without the lock.
     pub(crate) fn snapshot(&self, query: &ListQuery) -> Snapshot {
+        let at = query.at.filter(|at| *at < self.revision);
         let kinds = query.scope.kind.map_or_else(|| Kind::ALL.to_vec(), |kind| vec![kind]);
-        let tables = kinds.into_iter().filter_map(|kind| self.tables.get(&kind).map(|t| (kind, t.clone())));
-        let mut snapshot = Snapshot { tables: tables.collect(), revision: self.revision };
-        if let Some(at) = query.at.filter(|at| *at < self.revision) {
-            snapshot.revision = at;
-            for (kind, table) in &mut snapshot.tables {
-                self.undo(*kind, table, at);
-            }
-        }
-        snapshot
+        let tables = kinds.into_iter().filter_map(|kind| {
+            let since = at.map_or_else(Vec::new, |at| self.since(kind, at, query));
+            Some(Past { kind, table: self.tables.get(&kind)?.clone(), since })
+        });
+        Snapshot { tables: tables.collect(), revision: at.unwrap_or(self.revision) }
     }
 
-    fn undo(&self, kind: Kind, table: &mut Table, at: Revision) {
-        let Some(log) = self.logs.get(&kind) else { return };
+    /// The changes after a revision that a list can see.
+    fn since(&self, kind: Kind, at: Revision, query: &ListQuery) -> Vec<Change> {
+        let Some(log) = self.logs.get(&kind) else { return Vec::new() };
         let from = log.partition_point(|c| c.revision() <= at);
-        for change in log.range(from..).rev() {
-            match change {
-                Change::Put { before: None, after } => {
-                    table.remove(&slot(&after.key));
-                }
-                Change::Put { before: Some(before), .. } | Change::Delete { before, .. } => {
-                    table.insert(slot(&before.key), before.clone());
-                }
-            }
-        }
+        let behind = |key: &Key| query.after.as_ref().is_none_or(|after| key > after);
+        log.range(from..).filter(|c| query.scope.contains(c.key()) && behind(c.key())).cloned().collect()
     }
 
     /// Forgets changes up to and including `before`; never more than has happened.
@@ -275,19 +266,43 @@ impl State {
 
 /// The tables of a list, immutable.
 pub(crate) struct Snapshot {
-    tables: Vec<(Kind, Table)>,
+    tables: Vec<Past>,
     revision: Revision,
+}
+
+/// A table as it is, and what has changed since it was as it is wanted.
+struct Past {
+    kind: Kind,
+    table: Table,
+    since: Vec<Change>,
+}
+
+impl Past {
+    fn restored(self) -> (Kind, Table) {
+        let mut table = self.table;
+        for change in self.since.into_iter().rev() {
+            match change {
+                Change::Put { before: None, after } => {
+                    table.remove(&slot(&after.key));
+                }
+                Change::Put { before: Some(before), .. } | Change::Delete { before, .. } => {
+                    table.insert(slot(&before.key), before);
+                }
+            }
+        }
+        (self.kind, table)
+    }
 }
 
 impl Snapshot {
     /// The page that was asked for.
-    pub(crate) fn page(&self, query: &ListQuery) -> ListPage {
+    pub(crate) fn page(self, query: &ListQuery) -> ListPage {
         let limit = if query.limit == 0 { usize::MAX } else { query.limit };
         let (mut items, mut remaining) = (Vec::new(), 0);
-        for (kind, table) in &self.tables {
+        for (kind, table) in self.tables.into_iter().map(Past::restored) {
             let start = match &query.after {
-                Some(after) if after.kind > *kind => continue,
-                Some(after) if after.kind == *kind => Bound::Excluded(slot(after)),
+                Some(after) if after.kind > kind => continue,
+                Some(after) if after.kind == kind => Bound::Excluded(slot(after)),
                 _ => match &query.scope.namespace {
                     Some(namespace) => Bound::Included((namespace.clone(), Str::default())),
                     None => Bound::Unbounded,

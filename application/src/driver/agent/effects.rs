@@ -101,7 +101,7 @@ async fn try_sandbox(context: &Context) -> Result<(&'static str, Ipv4Addr), Bloc
 
 /// Makes or refreshes all volumes, and watches what they are made of.
 pub(super) async fn prepare_volumes(context: Context, runtime: Arc<dyn Runtime>) {
-    let keys = sources::volume_keys(&context.pod);
+    let keys = context.pod.volume_references();
     for key in &keys {
         context.shared.sources.subscribe(&context.shared, key.clone(), &context.inbox);
     }
@@ -198,7 +198,7 @@ fn start_failure(context: &Context, error: RuntimeError) -> StartFailure {
 async fn prepare(context: &Context, start: &Start) -> Result<ContainerSpec, Block> {
     const REASON: &str = "CreateContainerConfigError";
     let (shared, pod, container) = (&context.shared, &context.pod, &*start.container);
-    let keys = sources::env_keys(&pod.metadata.namespace, container);
+    let keys = container.env_references(&pod.metadata.namespace);
     let mut found =
         sources::fetch(&*shared.client, keys.clone()).await.map_err(|error| context.unreachable(REASON, &error))?;
     if pod.spec.enable_service_links != Some(false) {

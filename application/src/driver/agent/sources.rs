@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use steersman_domain::ports::Scope;
 use steersman_domain::selector::{FieldRequirement, FieldSelector};
-use steersman_domain::{ConfigMap, Container, Key, Kind, Pod, Secret, Service, Stored, Str, Uid};
+use steersman_domain::{ConfigMap, Key, Kind, Secret, Service, Stored, Str, Uid};
 
 /// The objects that one start of a container needs, as they were when it was begun.
 #[derive(Clone, Debug, Default)]
@@ -77,36 +77,6 @@ pub(super) fn secret_texts(secret: &Arc<Secret>) -> Result<Vec<(String, String)>
         Ok((k.to_string(), String::from_utf8_lossy(&bytes).into_owned()))
     };
     secret.data.iter().map(text).collect()
-}
-
-/// The objects that a container's environment refers to.
-pub(super) fn env_keys(namespace: &str, container: &Container) -> Vec<Key> {
-    let mut keys = Vec::new();
-    let mut add = |kind: Kind, name: &Str| keys.push(Key::new(kind, namespace, name));
-    for from in &container.env_from {
-        from.config_map_ref.iter().for_each(|r| add(Kind::ConfigMap, &r.name));
-        from.secret_ref.iter().for_each(|r| add(Kind::Secret, &r.name));
-    }
-    for source in container.env.iter().filter_map(|e| e.value_from.as_ref()) {
-        source.config_map_key_ref.iter().for_each(|r| add(Kind::ConfigMap, &r.name));
-        source.secret_key_ref.iter().for_each(|r| add(Kind::Secret, &r.name));
-    }
-    keys.sort();
-    keys.dedup();
-    keys
-}
-
-/// The objects that a pod's volumes refer to.
-pub(super) fn volume_keys(pod: &Pod) -> Vec<Key> {
-    let namespace = &pod.metadata.namespace;
-    let mut keys: Vec<Key> = Vec::new();
-    for volume in &pod.spec.volumes {
-        keys.extend(volume.config_map.iter().map(|v| Key::new(Kind::ConfigMap, namespace, &v.name)));
-        keys.extend(volume.secret.iter().map(|v| Key::new(Kind::Secret, namespace, &v.secret_name)));
-    }
-    keys.sort();
-    keys.dedup();
-    keys
 }
 
 /// Reads objects; those that are not there are noted as such.

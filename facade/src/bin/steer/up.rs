@@ -1,5 +1,6 @@
 //! `steer up`: a whole cluster in this process.
 
+mod check;
 pub(crate) mod follow;
 pub(crate) mod progress;
 
@@ -118,10 +119,11 @@ impl Up {
 /// Runs a cluster until it is asked to stop, then stops it in order; asked again, at once.
 ///
 /// # Errors
-/// A malformed manifest, said before anything is started; an address or data directory that is in use; a manifest that
+/// A manifest that is malformed or of an unknown kind, or has unknown fields, said before anything is started; an address or data directory that is in use; a manifest that
 /// the API refuses; with `wait` a workload that cannot become ready.
 pub(crate) fn run_up(options: UpOptions) -> anyhow::Result<()> {
     let documents = if options.files.is_empty() { Vec::new() } else { files::read(&options.files, false)? };
+    check::documents(&documents)?;
     stop::block_on(async move |mut stop| {
         let builder = options.serve.builder().nodes(options.nodes).simulated_nodes(options.simulated_nodes);
         let builder = builder.tunnel_port(options.tunnel_port);
