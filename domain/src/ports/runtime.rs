@@ -11,7 +11,11 @@ pub struct SandboxSpec {
     pub uid: Uid,
     pub namespace: Str,
     pub name: Str,
+    /// What the containers' host is called, where the runtime can give it a name of its own.
     pub hostname: Str,
+    /// The group that volumes made for the pod belong to.
+    #[serde(default)]
+    pub fs_group: Option<u32>,
     /// The pod's labels and annotations, for what containers read through files; empty when not needed.
     pub service_account: Str,
 }

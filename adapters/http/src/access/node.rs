@@ -4,9 +4,11 @@
 
 use super::Attributes;
 use std::collections::BTreeSet;
-use steersman_domain::{Key, Kind, Node, Object};
+use steersman_domain::{Key, Kind, Node, Object, Service};
 
 const HEARTBEATS: &str = "kube-node-lease";
+/// The condition by which a proxy tells whether the ports of a service could be bound.
+const PORTS_BOUND: &str = "PortsBound";
 /// Labels with this prefix are for operators alone, so that no node can draw pods to itself by them.
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
 /// The labels of Kubernetes' own prefixes that an agent may set.
@@ -69,6 +71,8 @@ pub(super) fn judge(node: &str, what: &Attributes<'_>) -> Verdict {
         Some(Kind::Service | Kind::EndpointSlice | Kind::RuntimeClass) if reads && what.sub.is_empty() => {
             Verdict::Allowed
         }
+        // The proxy of a node tells of ports that it cannot bind.
+        Some(Kind::Service) if what.sub == "status" && matches!(what.verb, "update" | "patch") => Verdict::Allowed,
         Some(
             Kind::Service
             | Kind::EndpointSlice
@@ -159,11 +163,24 @@ pub(super) fn check_write(node: &str, new: &Object, old: Option<&Object>) -> Res
                 _ => Ok(()),
             }
         }
+        (Object::Service(new), Some(Object::Service(old))) if !only_ports_told(new, old) => {
+            Err(format!("node {node} may change no more of a service's status than the condition {PORTS_BOUND}"))
+        }
         (Object::Pod(_), Some(old)) if new.meta().labels != old.meta().labels => {
             Err(format!("node {node} may not change the labels of a pod through its status"))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether two states of a service differ at most in what its proxy says of its ports.
+fn only_ports_told(new: &Service, old: &Service) -> bool {
+    let others = |service: &Service| {
+        let mut status = service.status.clone();
+        status.conditions.retain(|condition| condition.kind != PORTS_BOUND);
+        status
+    };
+    others(new) == others(old)
 }
 
 fn check_node_update(node: &str, new: &Node, old: &Node) -> Result<(), String> {
@@ -199,6 +216,19 @@ mod tests {
         ] {
             assert_eq!(free_label(label), expected, "{label}");
         }
+    }
+
+    #[test]
+    fn a_node_tells_of_ports_and_nothing_else_of_services() {
+        let service = |status: Value| {
+            let value = json!({"metadata": {"name": "web"}, "status": status});
+            Object::from_value(Kind::Service, value).expect("a service")
+        };
+        let (told, plain) = (json!({"conditions": [{"type": "PortsBound", "status": "False"}]}), service(json!({})));
+        assert_eq!(check_write("n1", &service(told), Some(&plain)), Ok(()));
+        let taken = json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}});
+        let error = check_write("n1", &service(taken), Some(&plain)).expect_err("draws traffic");
+        assert!(error.contains("PortsBound"), "{error}");
     }
 
     fn node(labels: Value, taints: Value) -> Object {

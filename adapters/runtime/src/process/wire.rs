@@ -100,6 +100,9 @@ pub(super) struct Launch {
     pub(super) limits: Limits,
     pub(super) mounts: Vec<MountPoint>,
     pub(super) read_only_root: bool,
+    /// The name of the host in a namespace of the container's own.
+    #[serde(default)]
+    pub(super) hostname: Option<String>,
     /// Wildcard binds are rewritten to the pod's address.
     pub(super) rewrite_binds: bool,
 }

@@ -1,7 +1,8 @@
 //! Environment, descriptors, users, capabilities.
 
-use crate::world::{World, shim};
-use steersman_domain::ports::{ContainerSpec, Identity};
+use crate::world::{Pod, World, sandbox, shim};
+use steersman_domain::Uid;
+use steersman_domain::ports::{ContainerSpec, Identity, Mount, Runtime as _, SandboxSpec, VolumeContent};
 
 #[tokio::test]
 async fn the_environment_is_exactly_what_the_spec_says() {
@@ -112,4 +113,35 @@ async fn root_is_refused_where_no_root_is_asked() {
     let identity = Identity { non_root: true, ..Identity::default() };
     let message = pod.refused(&ContainerSpec { identity, ..pod.spec("true") }).await;
     assert!(message.contains("runAsNonRoot"), "{message}");
+}
+
+#[tokio::test]
+#[ignore = "needs root"]
+async fn the_host_is_called_as_the_pod_and_volumes_belong_to_its_group() {
+    let world = World::new().await;
+    let uid = Uid::from("grouped");
+    let spec = SandboxSpec { hostname: "my-pod".into(), fs_group: Some(4321), ..sandbox(&uid, "grouped") };
+    let ip = world.runtime().run_sandbox(&spec).await.unwrap();
+    let pod = Pod { world: &world, uid: uid.clone(), ip };
+    let empty = VolumeContent::Empty { limit_bytes: 0, memory: false };
+    let files = VolumeContent::Files { files: vec![("d/f".into(), b"words".to_vec(), 0o400)], secret: true };
+    for (name, content) in [("room", &empty), ("shelf", &files)] {
+        world.runtime().prepare_volume(&uid, name, content).await.unwrap();
+    }
+    let mount = |volume: &str| Mount {
+        volume: volume.into(),
+        path: format!("/mnt/{volume}").into(),
+        sub_path: "".into(),
+        read_only: false,
+    };
+    let identity =
+        Identity { user: Some(1234), group: Some(1234), supplemental_groups: vec![4321], ..Identity::default() };
+    let script = "cat /proc/sys/kernel/hostname; touch /mnt/room/new; stat -c '%g %a' /mnt/room /mnt/room/new; \
+                  cat /mnt/shelf/d/f; echo; stat -L -c '%g %a' /mnt/shelf/d /mnt/shelf/d/f";
+    let spec = ContainerSpec { identity, mounts: vec![mount("room"), mount("shelf")], ..pod.spec(script) };
+    let printed = pod.output(&spec).await;
+    let expected = ["my-pod", "4321 2777", "4321 644", "words", "4321 2755", "4321 440"];
+    assert_eq!(printed.lines().collect::<Vec<_>>(), expected);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_ne!(host.trim(), "my-pod", "the host keeps its own name");
 }

@@ -118,6 +118,7 @@ pub(crate) fn sandbox(uid: &Uid, name: &str) -> SandboxSpec {
         uid: uid.clone(),
         namespace: "default".into(),
         name: name.into(),
+        fs_group: None,
         hostname: name.into(),
         service_account: "default".into(),
     }

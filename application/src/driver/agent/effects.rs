@@ -88,6 +88,8 @@ async fn try_sandbox(context: &Context) -> Result<(&'static str, Ipv4Addr), Bloc
         namespace: pod.metadata.namespace.clone(),
         name: pod.metadata.name.clone(),
         hostname: hostname(pod),
+        // Validation has refused what is no group.
+        fs_group: pod.spec.security_context.as_ref().and_then(|c| c.fs_group).and_then(|id| u32::try_from(id).ok()),
         service_account: pod.spec.service_account_name.clone(),
     };
     match runtime.run_sandbox(&spec).await {

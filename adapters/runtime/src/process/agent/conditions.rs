@@ -10,6 +10,15 @@ impl Inner {
             self.rewriting_condition().await,
             self.limits_condition(),
             condition(
+                "HostNames",
+                self.privileges.can_mount(),
+                if self.privileges.can_mount() {
+                    "the host of each container is called as its pod".to_owned()
+                } else {
+                    "steer does not run as root: containers see the name of the host; $HOSTNAME is the pod's".to_owned()
+                },
+            ),
+            condition(
                 "VolumeMounts",
                 self.privileges.can_mount(),
                 if self.privileges.can_mount() {

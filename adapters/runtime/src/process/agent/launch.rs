@@ -81,6 +81,7 @@ pub(super) fn prepare(
         limits: spec.limits,
         mounts: mounts(inner, pod, spec)?,
         read_only_root: spec.identity.read_only_root,
+        hostname: inner.privileges.can_mount().then(|| pod.sandbox.spec.hostname.to_string()).filter(|n| !n.is_empty()),
         rewrite_binds,
     })
 }

@@ -33,6 +33,9 @@ pub(super) fn prepare(inner: &Inner, pod: &Pod, name: &str, content: &VolumeCont
         VolumeContent::Empty { limit_bytes, memory } => {
             let kind = Kind { mode: 0o777, limit_bytes: *limit_bytes, memory: *memory && inner.privileges.can_mount() };
             make(&data, &kind)?;
+            if let Some(group) = pod.sandbox.spec.fs_group {
+                give(&data, group, ROOM)?;
+            }
             VolumeFile::Own { files: false }
         }
         VolumeContent::Files { files, secret } => {
@@ -40,7 +43,7 @@ pub(super) fn prepare(inner: &Inner, pod: &Pod, name: &str, content: &VolumeCont
             // Secrets stay off the disk where that can be had.
             let kind = Kind { mode: 0o755, limit_bytes: 0, memory: *secret && inner.privileges.can_mount() };
             make(&data, &kind)?;
-            write_files(&data, files)?;
+            write_files(&data, files, pod.sandbox.spec.fs_group)?;
             VolumeFile::Own { files: true }
         }
         VolumeContent::Host { path, create } => {
@@ -82,6 +85,36 @@ struct Kind {
     memory: bool,
 }
 
+/// What a group may do in directories that it fills, and in directories and with files that it only reads, as in Kubernetes
+/// (`pkg/volume/volume_linux.go`). What is made in such a directory belongs to the group too.
+const ROOM: u32 = 0o2770;
+const SHELF: u32 = 0o2550;
+const BOOK: u32 = 0o440;
+
+/// Gives a file or directory to the group of the pod, with these rights beside those that it has.
+fn give(path: &Path, group: u32, rights: u32) -> Result<()> {
+    let given = std::os::unix::fs::chown(path, None, Some(group)).and_then(|()| {
+        let mode = fs::metadata(path)?.permissions().mode();
+        fs::set_permissions(path, Permissions::from_mode(mode & 0o7777 | rights))
+    });
+    given.map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => RuntimeError::Refused(format!(
+            "fsGroup {group} needs steer to run as root, or as a member of that group: run it so, or leave fsGroup out"
+        )),
+        _ => unavailable(path, &error),
+    })
+}
+
+/// Gives all that is in a directory of files to the group of the pod.
+fn give_all(dir: &Path, group: u32) -> Result<()> {
+    give(dir, group, SHELF)?;
+    for entry in fs::read_dir(dir).map_err(|e| unavailable(dir, &e))?.flatten() {
+        let path = entry.path();
+        if path.is_dir() { give_all(&path, group)? } else { give(&path, group, BOOK)? }
+    }
+    Ok(())
+}
+
 /// Makes the directory of a volume; one that exists is kept as it is.
 fn make(data: &Path, kind: &Kind) -> Result<()> {
     if data.exists() && (!kind.memory || is_mounted(data)) {
@@ -115,7 +148,7 @@ fn host(path: &Path, create: bool) -> Result<()> {
 }
 
 /// Writes all files into a new directory and turns the link over to it, so that readers see all old or all new.
-fn write_files(data: &Path, files: &[(PathBuf, Vec<u8>, u32)]) -> Result<()> {
+fn write_files(data: &Path, files: &[(PathBuf, Vec<u8>, u32)], group: Option<u32>) -> Result<()> {
     let at = |e: io::Error| unavailable(data, &e);
     for (path, ..) in files {
         let plain = !path.as_os_str().is_empty() && path.components().all(|c| matches!(c, Component::Normal(_)));
@@ -137,6 +170,10 @@ fn write_files(data: &Path, files: &[(PathBuf, Vec<u8>, u32)]) -> Result<()> {
         file.write_all(bytes).map_err(at)?;
         // Set afterwards: the mode given at creation is cut by the umask.
         file.set_permissions(Permissions::from_mode(mode & 0o7777)).map_err(at)?;
+    }
+    if let Some(group) = group {
+        give_all(&fresh, group)?;
+        give(data, group, SHELF)?;
     }
     let temporary = data.join("..data.tmp");
     let _none = fs::remove_file(&temporary);
@@ -229,11 +266,11 @@ mod tests {
     fn files_are_replaced_all_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path();
-        write_files(data, &[file("a", "1", 0o640), file("sub/b", "2", 0o444)]).unwrap();
+        write_files(data, &[file("a", "1", 0o640), file("sub/b", "2", 0o444)], None).unwrap();
         assert_eq!(fs::read_to_string(data.join("sub/b")).unwrap(), "2");
         assert_eq!(fs::metadata(data.join("a")).unwrap().permissions().mode() & 0o7777, 0o640);
         let held = fs::read_link(data.join(CURRENT)).unwrap();
-        write_files(data, &[file("a", "3", 0o600)]).unwrap();
+        write_files(data, &[file("a", "3", 0o600)], None).unwrap();
         assert_eq!(fs::read_to_string(data.join("a")).unwrap(), "3");
         assert!(fs::symlink_metadata(data.join("sub")).is_err(), "the link to a file that is gone is gone");
         assert!(!data.join(held).exists(), "the old files are gone");
@@ -243,7 +280,7 @@ mod tests {
     fn files_cannot_leave_their_volume() {
         let dir = tempfile::tempdir().unwrap();
         for bad in ["../x", "/x", "", "..data", "a/../../x"] {
-            let error = write_files(dir.path(), &[file(bad, "", 0o644)]).unwrap_err();
+            let error = write_files(dir.path(), &[file(bad, "", 0o644)], None).unwrap_err();
             assert!(matches!(error, RuntimeError::Refused(_)), "{bad}: {error:?}");
         }
     }

@@ -206,6 +206,9 @@ fn prepare_process(program: &Program<'_>, [out, err]: [OwnedFd; 2], report: &Own
     for mut join in &program.joins {
         step("control group", join.write_all(b"0"))?;
     }
+    if let Some(name) = &launch.hostname {
+        step("host name", exec::new_host_name(name))?;
+    }
     if let Some(namespace) = &program.namespace {
         let kind = Some(rustix::thread::LinkNameSpaceType::Mount);
         step("mount namespace", rustix::thread::move_into_link_name_space(namespace.as_fd(), kind))?;

@@ -75,6 +75,20 @@ pub(in crate::process) fn new_mount_namespace() -> io::Result<()> {
     if unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Enters a new namespace in which the host has this name.
+pub(in crate::process) fn new_host_name(name: &str) -> io::Result<()> {
+    // SAFETY: the process has one thread; only the names of its host change, which are its own from then on.
+    if unsafe { libc::unshare(libc::CLONE_NEWUTS) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: pointer and length describe `name`, which the kernel only reads.
+    if unsafe { libc::sethostname(name.as_ptr().cast(), name.len()) } == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Reads bytes of another process's memory; answers how many came.
 pub(in crate::process) fn read_memory(pid: u32, address: u64, into: &mut [u8]) -> io::Result<usize> {
     let local = libc::iovec { iov_base: into.as_mut_ptr().cast(), iov_len: into.len() };
