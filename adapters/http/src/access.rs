@@ -217,6 +217,11 @@ impl ApiService {
     }
 }
 
+/// Whether a node's agent may write objects of the kind, but not whatever it likes.
+fn has_limits(kind: Kind) -> bool {
+    matches!(kind, Kind::Node | Kind::Pod | Kind::Lease | Kind::Service)
+}
+
 impl Call<'_> {
     /// Refuses what the user may not do.
     pub(crate) async fn authorize(&self, verb: &'static str, address: &Address) -> Result<(), Failure> {
@@ -229,8 +234,7 @@ impl Call<'_> {
 
     /// Refuses what a node's agent may not store. An update is pinned to the revision that it was compared with.
     pub(crate) async fn guard_write(&self, address: &Address, object: &mut Object) -> Result<(), Failure> {
-        let Some(node) = self.user.node().filter(|_| matches!(address.kind, Kind::Node | Kind::Pod | Kind::Lease))
-        else {
+        let Some(node) = self.user.node().filter(|_| has_limits(address.kind)) else {
             return Ok(());
         };
         let old = match address.key() {

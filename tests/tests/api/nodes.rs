@@ -161,3 +161,21 @@ async fn a_node_renews_its_own_certificate_and_shows_it_from_the_next_connection
     forbidden(client.get(&one).await, "not bound to node n2");
     served.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_tells_of_ports_that_it_cannot_bind_and_draws_no_traffic() {
+    let served = Served::new().await;
+    let world = &served.world;
+    let client = served.node("n1").await;
+    let ports = json!([{"port": 80}]);
+    world.create(Kind::Service, json!({"metadata": {"name": "web"}, "spec": {"ports": ports}})).await;
+    let write = async |status: Value| {
+        let stored = client.get(&key(Kind::Service, "web")).await?;
+        let mut value: Value = serde_json::from_slice(&stored.json()).expect("JSON");
+        value["status"] = status;
+        let service = Object::from_value(Kind::Service, value).expect("a service");
+        client.update(service, Part::Status, &WriteOptions::default()).await.map(drop)
+    };
+    write(json!({"conditions": [{"type": "PortsBound", "status": "False"}]})).await.expect("it may say so");
+    forbidden(write(json!({"loadBalancer": {"ingress": [{"ip": "10.0.0.1"}]}})).await, "PortsBound");
+}
