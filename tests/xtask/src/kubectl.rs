@@ -43,7 +43,7 @@ pub(crate) fn version(kubectl: &Path) -> Result<String> {
 }
 
 /// The first executable file of that name in the folders of `path`.
-fn on_path(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
+pub(crate) fn on_path(name: &str, path: Option<&OsStr>) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
     std::env::split_paths(path?)
         .map(|dir| dir.join(name))
@@ -62,7 +62,7 @@ fn debian_kubectl() -> Result<PathBuf> {
         std::fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))?;
     }
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let package = download(&dir)?;
+    let package = download(PACKAGE, &dir)?;
     run(Command::new("dpkg-deb").arg("-x").arg(&package).arg(&dir))?;
     std::fs::remove_file(&package).with_context(|| format!("cannot remove {}", package.display()))?;
     version(&kubectl)?;
@@ -79,19 +79,25 @@ fn is_whole(dir: &Path) -> bool {
     dir.join("SHA256SUMS").is_file() && check.status().is_ok_and(|status| status.success())
 }
 
-/// Downloads the package into `dir` and returns its file. apt checks it against Debian's signed lists.
-fn download(dir: &Path) -> Result<PathBuf> {
+/// Options with which apt knows the package, its lists brought up to date if need be.
+pub(crate) fn apt_options(package: &str) -> Result<Vec<OsString>> {
     let mut options: Vec<OsString> = Vec::new();
-    if !has_candidate(&options)? {
+    if !has_candidate(&options, package)? {
         if !is_root()? {
             options = private_state()?;
         }
-        if !has_candidate(&options)? {
+        if !has_candidate(&options, package)? {
             run(Command::new("apt-get").args(&options).args(["--quiet", "update"]).stdin(Stdio::null()))?;
         }
     }
+    Ok(options)
+}
+
+/// Downloads the package into `dir` and returns its file. apt checks it against Debian's signed lists.
+pub(crate) fn download(package: &str, dir: &Path) -> Result<PathBuf> {
+    let options = apt_options(package)?;
     let mut get = Command::new("apt-get");
-    run(get.args(&options).args(["--quiet", "download", PACKAGE]).current_dir(dir).stdin(Stdio::null()))?;
+    run(get.args(&options).args(["--quiet", "download", package]).current_dir(dir).stdin(Stdio::null()))?;
     let mut packages = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let path = entry?.path();
@@ -106,9 +112,9 @@ fn download(dir: &Path) -> Result<PathBuf> {
 }
 
 /// Whether apt knows a version of the package that it could download.
-fn has_candidate(options: &[OsString]) -> Result<bool> {
+fn has_candidate(options: &[OsString], package: &str) -> Result<bool> {
     let mut policy = Command::new("apt-cache");
-    let answer = capture(policy.args(options).args(["policy", PACKAGE]).env("LC_ALL", "C").stdin(Stdio::null()))?;
+    let answer = capture(policy.args(options).args(["policy", package]).env("LC_ALL", "C").stdin(Stdio::null()))?;
     Ok(candidate(&answer))
 }
 

@@ -1,7 +1,7 @@
-//! Steersman's tasks: `cargo xtask verify | fix | test | schema`.
+//! Steersman's tasks: `cargo xtask verify | fix | test | vm | schema`.
 //!
 //! `verify` only reads the tree, `fix` only writes what a tool can write, `test` fetches the tools that the tests drive
-//! and runs every test of the workspace, `schema` generates the field tables. Nothing here needs more than cargo, and on
+//! and runs every test of the workspace, `vm` runs some of them in an emulated machine, `schema` generates the field tables. Nothing here needs more than cargo, and on
 //! a machine without kubectl 1.20 Debian's `apt-get` and `dpkg-deb`.
 //!
 //! It does not decide what is right: rules about the tree live in `tests/tests/architecture.rs` and in the lint files.
@@ -16,6 +16,7 @@ mod suite;
 mod tally;
 mod tools;
 mod verify;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ usage: cargo xtask TASK
   fix               generate the field tables, format, and mend what the tools can mend
   test [--filter NAME]
                     fetch kubectl, build `steer`, run every unit, integration and documentation test
+  vm                run the tests of the process runtime in an emulated machine with control groups of version 2
   schema [--check]  generate the field tables of the served kinds, or only say whether they are up to date";
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         ["fix"] => verify::fix(),
         ["test"] => suite::test(None),
         ["test", "--filter", name] => suite::test(Some(name)),
+        ["vm"] => vm::vm(),
         ["schema"] => schema::run(false),
         ["schema", "--check"] => schema::run(true),
         ["help" | "--help" | "-h"] => {
