@@ -10,7 +10,7 @@ use crate::data_dir::{Addresses, DataDir};
 use crate::network::DataPath;
 use crate::node::RunningNode;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ const API_STOP: Duration = Duration::from_secs(5);
 pub struct Cluster {
     api: Arc<Api>,
     address: SocketAddr,
+    /// The address by which other hosts reach this one.
+    host: IpAddr,
     kubeconfig: PathBuf,
     authority: Arc<Authority>,
     nodes: Vec<RunningNode>,
@@ -65,6 +67,12 @@ impl Cluster {
     /// Where the API answers.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The address of the API as other hosts write it, `https://HOST:PORT`.
+    pub fn url(&self) -> String {
+        let host = if self.address.ip().is_unspecified() { self.host } else { self.address.ip() };
+        format!("https://{}", SocketAddr::new(host, self.address.port()))
     }
 
     /// The kubeconfig of an administrator, readable by the owner of the data directory alone.

@@ -120,6 +120,7 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
     let mut cluster = Cluster {
         api: core.api.clone(),
         address,
+        host,
         kubeconfig,
         authority,
         nodes: Vec::new(),

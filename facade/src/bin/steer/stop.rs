@@ -68,7 +68,7 @@ pub(crate) async fn start(builder: ClusterBuilder, stop: &mut Stop) -> anyhow::R
         () = stop.asked() => return Ok(None),
         cluster = builder.start() => cluster?,
     };
-    let ready = format!("ready: https://{} kubeconfig: {}", cluster.address(), cluster.kubeconfig().display());
+    let ready = format!("ready: {} kubeconfig: {}", cluster.url(), cluster.kubeconfig().display());
     if let Err(error) = out::say(ready) {
         out::note(format!("nobody reads standard output ({error:#}): the cluster goes on"));
     }
