@@ -12,6 +12,8 @@ mod pod;
 mod service;
 mod workload;
 
+pub use service::NODE_PORTS;
+
 use crate::Object;
 use path::{Errors, Path};
 use std::fmt;

@@ -61,6 +61,11 @@ impl fmt::Display for ServiceCidr {
     }
 }
 
+/// Whether somebody has the address.
+pub(super) fn is_taken(ledger: &AddressLedger, address: Ipv4Addr) -> bool {
+    ledger.taken.binary_search(&u32::from(address)).is_ok()
+}
+
 /// Marks an address as taken; false when it was taken before.
 pub(super) fn take(ledger: &mut AddressLedger, address: Ipv4Addr) -> bool {
     match ledger.taken.binary_search(&u32::from(address)) {

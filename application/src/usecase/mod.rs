@@ -11,6 +11,7 @@ mod delete;
 pub mod explain;
 mod fields;
 pub mod logs;
+mod node_port;
 mod page;
 mod parts;
 mod round;

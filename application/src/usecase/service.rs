@@ -3,6 +3,7 @@
 use super::address;
 use super::book::Book;
 use super::create::{immutable, invalid};
+use super::node_port;
 use super::round::Round;
 use crate::client::ApiError;
 use serde_json::value::RawValue;
@@ -60,8 +61,14 @@ impl Round<'_> {
                 }
             }
         };
-        if !address::take(ledger, address) {
+        if address::is_taken(ledger, address) {
             return refuse(service, format!("failed to allocate IP {address}: provided IP is already allocated"));
+        }
+        if let Err(error) = self.settle_node_ports(service, None).await? {
+            return Err(invalid(&Object::Service(Arc::new(service.clone())), error));
+        }
+        if let Some(ledger) = self.book(index).and_then(Book::addresses) {
+            address::take(ledger, address);
         }
         service.spec.cluster_ip = address.to_string().into();
         service.spec.cluster_ips = vec![service.spec.cluster_ip.clone()];
@@ -74,6 +81,7 @@ impl Round<'_> {
         let index = self.address_book().await?;
         if let Some(ledger) = self.book(index).and_then(Book::addresses) {
             address::release(ledger, address);
+            node_port::release(ledger, service);
         }
         Ok(Some(index))
     }

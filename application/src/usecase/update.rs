@@ -2,6 +2,7 @@
 
 use super::bind::precondition_uid;
 use super::create::{absorb_string_data, immutable};
+use super::node_port;
 use super::parts;
 use super::round::{MODIFIED, Plan, Round, at_revision, key_of};
 use super::service::keep_address;
@@ -25,7 +26,9 @@ impl Round<'_> {
         let mut errors = merge_meta(new.meta_mut(), old.object.meta());
         match (&mut new, &old.object) {
             (Object::Service(new), Object::Service(old)) if part == Part::Main => {
-                errors.extend(keep_address(Arc::make_mut(new), old));
+                let new = Arc::make_mut(new);
+                errors.extend(keep_address(new, old));
+                node_port::keep(new, old);
             }
             (Object::Secret(new), Object::Secret(_)) if !new.string_data.is_empty() => {
                 absorb_string_data(Arc::make_mut(new));
@@ -45,8 +48,14 @@ impl Round<'_> {
         if parts::desired_changed(&new, &old.object) {
             new.meta_mut().generation = old.object.meta().generation + 1;
         }
-        let book = match (&new, &old.object) {
+        let book = match (&mut new, &old.object) {
             (Object::Pod(new), Object::Pod(old)) if new.is_terminal() => self.release_pod(old).await?,
+            (Object::Service(new), Object::Service(old)) if part == Part::Main => {
+                match self.settle_node_ports(Arc::make_mut(new), Some(old)).await? {
+                    Ok(book) => book,
+                    Err(error) => return Err(ApiError::Invalid { key, errors: vec![error] }),
+                }
+            }
             _ => None,
         };
         Ok(Plan::replace(&old, new, book))

@@ -13,10 +13,12 @@ entity! {
         host_ports: Vec<Str> = "hostPorts",
     }
 
-    /// The virtual addresses that services hold. One object, named `services`.
+    /// The virtual addresses and node ports that services hold. One object, named `services`.
     pub struct AddressLedger[Kind::AddressLedger] {
         metadata: ObjectMeta = "metadata",
         /// Taken addresses as 32-bit numbers, sorted.
         taken: Vec<u32> = "taken",
+        /// Taken node ports as `PROTOCOL/PORT`, sorted.
+        node_ports: Vec<Str> = "nodePorts",
     }
 }

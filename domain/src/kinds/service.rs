@@ -43,7 +43,7 @@ entity! {
 
     /// The desired state of a Service.
     pub struct ServiceSpec {
-        /// `ClusterIP` (the default); others are refused.
+        /// `ClusterIP` (the default) or `NodePort`; others are refused.
         kind: Str = "type",
         selector: Map<Str> = "selector",
         ports: Vec<ServicePort> = "ports",
@@ -76,6 +76,8 @@ entity! {
         port: i32 = "port",
         /// A port number or a port name of the pods; absent: the same as `port`.
         target_port: Option<IntOrString> = "targetPort",
+        /// The port of every host on which a service of type NodePort answers; 0: the server chooses, or there is none.
+        node_port: i32 = "nodePort",
     }
 
     /// The observed state of a Service.
@@ -139,6 +141,11 @@ entity! {
 }
 
 impl Service {
+    /// Whether it answers on ports of the hosts too.
+    pub fn is_node_port(&self) -> bool {
+        self.spec.kind == "NodePort"
+    }
+
     /// Whether the service has no virtual address on purpose.
     pub fn is_headless(&self) -> bool {
         self.spec.cluster_ip == "None"

@@ -6,14 +6,19 @@ use super::path::{Errors, Path};
 use crate::{EndpointPort, EndpointSlice, Endpoints, Service, ServicePort, names};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::RangeInclusive;
 
-/// A Service: of type ClusterIP, with ports that do not collide.
+/// A Service: of type ClusterIP or NodePort, with ports that do not collide.
 pub(super) fn check(service: &Service, errors: &mut Errors) {
     let root = Path::root();
     let (path, spec) = (root.field("spec"), &service.spec);
-    if !matches!(spec.kind.as_str(), "" | "ClusterIP") {
-        errors.unsupported(&path.field("type"), spec.kind.as_str(), &["ClusterIP"]);
+    if !matches!(spec.kind.as_str(), "" | "ClusterIP" | "NodePort") {
+        errors.unsupported(&path.field("type"), spec.kind.as_str(), &["ClusterIP", "NodePort"]);
     }
+    if service.is_node_port() && service.is_headless() {
+        errors.invalid(&path.field("clusterIP"), "None", "may not be set to 'None' for NodePort services");
+    }
+    node_ports(service, &path.field("ports"), errors);
     if spec.ports.is_empty() && !service.is_headless() {
         errors.required(&path.field("ports"), "");
     }
@@ -34,6 +39,25 @@ pub(super) fn check(service: &Service, errors: &mut Errors) {
         }
     }
     addresses(service, &path, errors);
+}
+
+/// The ports of hosts that services may have, as in Kubernetes.
+pub const NODE_PORTS: RangeInclusive<i32> = 30_000..=32_767;
+
+fn node_ports(service: &Service, path: &Path<'_>, errors: &mut Errors) {
+    let mut seen = BTreeSet::new();
+    for (at, port) in service.spec.ports.iter().enumerate().filter(|(_, port)| port.node_port != 0) {
+        let path = path.index(at);
+        let path = path.field("nodePort");
+        if !service.is_node_port() {
+            errors.forbidden(&path, "may not be used when `type` is 'ClusterIP'");
+        } else if !NODE_PORTS.contains(&port.node_port) {
+            let (first, last) = (NODE_PORTS.start(), NODE_PORTS.end());
+            errors.invalid(&path, port.node_port, format!("must be between {first} and {last}"));
+        } else if !seen.insert((port.protocol, port.node_port)) {
+            errors.duplicate(&path, port.node_port);
+        }
+    }
 }
 
 fn addresses(service: &Service, path: &Path<'_>, errors: &mut Errors) {

@@ -205,8 +205,8 @@ fn workloads() {
 fn services() {
     for (patch, expected) in [
         (
-            json!({"spec": {"type": "NodePort"}}),
-            "spec.type: Unsupported value: \"NodePort\": supported values: \"ClusterIP\"",
+            json!({"spec": {"type": "LoadBalancer"}}),
+            "spec.type: Unsupported value: \"LoadBalancer\": supported values: \"ClusterIP\", \"NodePort\"",
         ),
         (json!({"spec": {"ports": []}}), "spec.ports: Required value"),
         (json!({"spec": {"ports": [{"port": 0}]}}), "spec.ports[0].port: Invalid value: 0"),

@@ -55,6 +55,7 @@ fn port_spec(port: &ServicePort, slices: &[&Arc<EndpointSlice>], own: &OwnNodes)
         name: port.name.as_str().into(),
         protocol,
         port: u16::try_from(port.port).ok()?,
+        node_port: u16::try_from(port.node_port).ok().filter(|port| *port > 0),
         app_protocol: http.then_some(AppProtocol::Http),
         endpoints,
     })

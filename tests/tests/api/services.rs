@@ -45,7 +45,10 @@ async fn asked_for_addresses_must_be_in_range_and_free() {
     for (spec, expected) in [
         (json!({"clusterIP": "127.64.16.5"}), "provided IP is already allocated"),
         (json!({"clusterIP": "10.0.0.1"}), "The range of valid IPs is 127.64.16.0/28"),
-        (json!({"type": "NodePort"}), "spec.type: Unsupported value: \"NodePort\": supported values: \"ClusterIP\""),
+        (
+            json!({"type": "LoadBalancer"}),
+            "spec.type: Unsupported value: \"LoadBalancer\": supported values: \"ClusterIP\", \"NodePort\"",
+        ),
         (json!({"clusterIP": "nonsense"}), "must be a valid IPv4 address or 'None'"),
     ] {
         let error = world.try_create(Kind::Service, service("b", spec)).await.expect_err("refused").to_string();

@@ -44,6 +44,11 @@ fn create_has_a_generator_for_every_kind() {
         assert_eq!(path(k, "secret/r", "{.type}"), "kubernetes.io/dockerconfigjson");
         k.ok(&["create", "serviceaccount", "robot"]);
         assert_eq!(path(k, "serviceaccount/robot", "{.metadata.name}"), "robot");
+        k.ok(&["create", "service", "nodeport", "outside", "--tcp=8080:9090"]);
+        let load_balancer = ["create", "service", "loadbalancer", "lb", "--tcp=80:80"];
+        k.fails(&load_balancer, &["Unsupported value: \"LoadBalancer\"", "\"ClusterIP\", \"NodePort\""]);
+        let name = ["create", "service", "externalname", "ex", "--external-name=a.example"];
+        k.fails(&name, &["Unsupported value: \"ExternalName\""]);
         k.ok(&["create", "service", "clusterip", "front", "--tcp=8080:9090"]);
         assert_eq!(path(k, "service/front", "{.spec.ports[0].port} {.spec.ports[0].targetPort}"), "8080 9090");
         k.ok(&["create", "deployment", "d", "--image=none", "--replicas=0", "--port=8080", "--", "steer", "example"]);

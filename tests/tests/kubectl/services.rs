@@ -2,7 +2,7 @@
 
 use steersman_tests::load::{Phase, ask};
 use steersman_tests::manifests::{Web, example_pod};
-use steersman_tests::wait::eventually;
+use steersman_tests::wait::{eventually, until};
 
 use crate::{SOON, apply, each, has};
 
@@ -25,6 +25,37 @@ fn an_exposed_deployment_answers_at_its_address() {
             k.ok(&[&["get", "endpointslices"], &slices[..], &["jsonpath={.items[*].endpoints[*].addresses[0]}"]]
                 .concat());
         assert_eq!(slices.split_whitespace().count(), 2, "{slices}");
+    });
+}
+
+#[test]
+fn a_node_port_answers_on_every_address_of_the_host() {
+    each("node-port", |k| {
+        apply(k, &Web { version: "v7", ..Web::named("web") }.deployment());
+        k.ok(&["expose", "deployment", "web", "--name=front", "--type=NodePort", "--port=9090", "--target-port=8080"]);
+        let port = || k.ok(&["get", "service", "front", "--output", "jsonpath={.spec.ports[0].nodePort}"]);
+        let given: u16 = port().parse().expect("a port");
+        assert!((30_000..=32_767).contains(&given), "{given}");
+        has(&k.ok(&["get", "service", "front"]), &format!("9090:{given}/TCP"));
+        has(&k.ok(&["describe", "service", "front"]), "NodePort");
+        for host in ["127.0.0.1", "127.0.7.7"] {
+            let address = format!("{host}:{given}").parse().expect("an address");
+            let body = eventually(SOON, "the node port answers", || ask(address).map_err(|why| format!("{why:?}")));
+            assert!(body.trim_end().ends_with(" v7"), "{body:?}");
+        }
+        let taken = format!("--node-port={given}");
+        let same = ["create", "service", "nodeport", "other", "--tcp=80:8080", taken.as_str()];
+        k.fails(&same, &["spec.ports[0].nodePort", "provided port is already allocated"]);
+        let far = ["create", "service", "nodeport", "far", "--tcp=80:8080", "--node-port=80"];
+        k.fails(&far, &["spec.ports[0].nodePort", "must be between 30000 and 32767"]);
+        k.ok(&["annotate", "service", "front", "kept=yes"]);
+        assert_eq!(port(), given.to_string(), "an update that does not name it keeps it");
+        k.ok(&["patch", "service", "front", "--patch", r#"{"spec":{"type":"ClusterIP"}}"#]);
+        assert_eq!(port(), "", "given back with the type");
+        let address = format!("127.0.0.1:{given}").parse().expect("an address");
+        until(SOON, "nobody listens any more", || ask(address).is_err(), || format!("{:?}", ask(address)));
+        k.ok(&same);
+        k.ok(&["delete", "service", "other"]);
     });
 }
 

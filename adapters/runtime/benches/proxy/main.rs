@@ -89,7 +89,14 @@ fn runtime() -> std::io::Result<Runtime> {
 fn port(port: u16, app_protocol: Option<AppProtocol>, server: u16) -> PortSpec {
     let address = SocketAddrV4::new(SERVERS, server);
     let endpoint = Endpoint { pod: PodUid::from("server"), address, state: EndpointState::Ready, node: None };
-    PortSpec { name: "web".into(), protocol: Protocol::Tcp, port, app_protocol, endpoints: vec![endpoint] }
+    PortSpec {
+        name: "web".into(),
+        protocol: Protocol::Tcp,
+        port,
+        node_port: None,
+        app_protocol,
+        endpoints: vec![endpoint],
+    }
 }
 
 fn service(name: &str, virtual_ip: Ipv4Addr, ports: Vec<PortSpec>) -> ServiceSpec {

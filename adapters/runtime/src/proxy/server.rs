@@ -51,7 +51,18 @@ struct State {
 struct Service {
     virtual_ip: Ipv4Addr,
     counters: Arc<Counters>,
-    ports: BTreeMap<(Protocol, u16), Running>,
+    ports: BTreeMap<PortId, Running>,
+}
+
+/// A port by protocol and number; whether it is one of the host, or of the virtual IP.
+type PortId = (Protocol, u16, bool);
+
+/// The ports that a spec wants to listen, each with where it says so.
+fn wanted(spec: &ServiceSpec) -> impl Iterator<Item = (PortId, &PortSpec)> {
+    spec.ports.iter().flat_map(|port| {
+        let of_host = port.node_port.map(|number| ((port.protocol, number, true), port));
+        std::iter::once(((port.protocol, port.port, false), port)).chain(of_host)
+    })
 }
 
 /// A port and the hold on its task, if it has one yet: dropping it closes the listener and retires the endpoints.
@@ -186,17 +197,16 @@ impl Proxy {
         });
         let ports_before = service.ports.len();
         if service.virtual_ip != spec.virtual_ip {
-            service.ports.clear();
+            service.ports.retain(|(.., of_host), _| *of_host);
             service.virtual_ip = spec.virtual_ip;
         }
-        service.ports.retain(|id, _| spec.ports.iter().any(|port| (port.protocol, port.port) == *id));
+        service.ports.retain(|id, _| wanted(spec).any(|(wanted, _)| wanted == *id));
         let mut pods_left = service.ports.len() < ports_before;
-        for wanted in &spec.ports {
-            let id = (wanted.protocol, wanted.port);
+        for (id, wanted) in wanted(spec) {
             if let Some(running) = service.ports.get(&id) {
                 pods_left |= configure(&running.port, wanted, spec, &mut state.pods);
             } else {
-                let port = self.port(spec, wanted, &service.counters);
+                let port = self.port(spec, id, &service.counters);
                 configure(&port, wanted, spec, &mut state.pods);
                 let stop = state.is_listening.then(|| self.launch(&port, &mut state.tasks));
                 service.ports.insert(id, Running { port, stop });
@@ -272,13 +282,9 @@ impl Proxy {
         while tasks.join_next().await.is_some() {}
     }
 
-    fn port(&self, spec: &ServiceSpec, wanted: &PortSpec, counters: &Arc<Counters>) -> Arc<Port> {
-        let wanted = Wanted {
-            service: spec.key.clone(),
-            protocol: wanted.protocol,
-            port: wanted.port,
-            virtual_ip: spec.virtual_ip,
-        };
+    fn port(&self, spec: &ServiceSpec, (protocol, port, of_host): PortId, counters: &Arc<Counters>) -> Arc<Port> {
+        let virtual_ip = if of_host { Ipv4Addr::UNSPECIFIED } else { spec.virtual_ip };
+        let wanted = Wanted { service: spec.key.clone(), protocol, port, virtual_ip };
         Arc::new(Port::new(wanted, counters.clone(), self.shared.clone()))
     }
 

@@ -100,6 +100,8 @@ pub struct PortSpec {
     pub protocol: Protocol,
     /// The port on the virtual IP, 1 to 65535.
     pub port: u16,
+    /// The port of every address of this host on which it answers too.
+    pub node_port: Option<u16>,
     /// What the bytes are, when declared.
     pub app_protocol: Option<AppProtocol>,
     /// The pods behind the port. Order has no meaning; repeated entries count once.
@@ -200,6 +202,7 @@ mod tests {
             name: "web".into(),
             protocol: Protocol::Tcp,
             port: *port,
+            node_port: None,
             app_protocol: None,
             endpoints: Vec::new(),
         };

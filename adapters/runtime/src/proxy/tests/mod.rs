@@ -70,6 +70,7 @@ impl Net {
                 name: "web".into(),
                 protocol: Protocol::Tcp,
                 port: 8080,
+                node_port: None,
                 app_protocol: None,
                 endpoints: endpoints.into_iter().map(|index| self.endpoint(index)).collect(),
             }],
