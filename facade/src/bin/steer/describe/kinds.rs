@@ -211,6 +211,9 @@ pub(super) fn service(page: &mut Page, object: &Value, slices: &[Value]) {
         let target = if port["targetPort"].is_null() { &port["port"] } else { &port["targetPort"] };
         let name = port["name"].as_str().unwrap_or("<unnamed>");
         page.field("Port", format!("{name} {}/{protocol} -> {}", plain(&port["port"]), plain(target)));
+        if !port["nodePort"].is_null() {
+            page.field("NodePort", format!("{name} {}/{protocol}", plain(&port["nodePort"])));
+        }
         let endpoints = endpoints(slices, &port["name"]);
         page.field("Endpoints", if endpoints.is_empty() { "<none>".to_owned() } else { endpoints.join(", ") });
     }
