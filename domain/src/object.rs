@@ -102,6 +102,7 @@ kinds! {
     Namespace => "" "v1" "v1" "namespaces" "namespace" ["ns"] [] false true;
     Node => "" "v1" "v1" "nodes" "node" ["no"] [] false true;
     RuntimeClass => "node.k8s.io" "v1" "node.k8s.io/v1" "runtimeclasses" "runtimeclass" [] [] false true;
+    PriorityClass => "scheduling.k8s.io" "v1" "scheduling.k8s.io/v1" "priorityclasses" "priorityclass" ["pc"] [] false true;
     ServiceAccount => "" "v1" "v1" "serviceaccounts" "serviceaccount" ["sa"] [] true true;
     ConfigMap => "" "v1" "v1" "configmaps" "configmap" ["cm"] [] true true;
     Secret => "" "v1" "v1" "secrets" "secret" [] [] true true;

@@ -8,6 +8,7 @@ mod meta;
 mod misc;
 mod node;
 mod path;
+mod placement;
 mod pod;
 mod service;
 mod workload;
@@ -125,6 +126,11 @@ pub fn validate_update(new: &Object, old: &Object) -> Vec<FieldError> {
         (Object::RuntimeClass(new), Object::RuntimeClass(old)) => {
             errors.immutable(&root.field("handler"), new.handler.as_str(), new.handler == old.handler);
         }
+        (Object::PriorityClass(new), Object::PriorityClass(old)) => {
+            errors.immutable(&root.field("value"), new.value, new.value == old.value);
+            let (policy, before) = (&new.preemption_policy, &old.preemption_policy);
+            errors.immutable(&root.field("preemptionPolicy"), policy, policy == before);
+        }
         (Object::EndpointSlice(new), Object::EndpointSlice(old)) => {
             errors.immutable(
                 &root.field("addressType"),
@@ -151,6 +157,7 @@ fn whole(object: &Object, errors: &mut Errors) {
         Object::Secret(secret) => config::secret(secret, errors),
         Object::Node(node) => node::check(node, errors),
         Object::RuntimeClass(class) => misc::runtime_class(class, errors),
+        Object::PriorityClass(class) => misc::priority_class(class, errors),
         Object::Lease(lease) => misc::lease(lease, errors),
         Object::Event(event) => misc::event(event, errors),
         Object::Namespace(_) | Object::ServiceAccount(_) | Object::NodeLedger(_) | Object::AddressLedger(_) => {}

@@ -360,7 +360,7 @@ mod tests {
         let object = json!({
             "metadata": {"name": "a"},
             "spec": {
-                "dnsPolicy": "ClusterFirst", "hostNetwork": false, "hostPID": true, "priority": 7,
+                "dnsPolicy": "ClusterFirst", "hostNetwork": false, "hostPID": true, "shareProcessNamespace": true,
                 "containers": [{"name": "c", "tty": true, "stdin": false, "terminationMessagePolicy": "File"}],
                 "volumes": [{"name": "v", "nfs": {"path": "/x", "server": "s"}}, {"name": "w", "emptyDir": {}}],
             },
@@ -368,7 +368,7 @@ mod tests {
         });
         assert_eq!(
             carried_fields(POD, &object),
-            ["spec.hostPID", "spec.priority", "spec.containers[0].tty", "spec.volumes[0].nfs"]
+            ["spec.hostPID", "spec.shareProcessNamespace", "spec.containers[0].tty", "spec.volumes[0].nfs"]
         );
     }
 

@@ -106,6 +106,7 @@ fn printer(gvk: Gvk<'_>) -> &'static Printer {
         ("", "ServiceAccount") => &small::SERVICE_ACCOUNT,
         ("coordination.k8s.io", "Lease") => &small::LEASE,
         ("node.k8s.io", "RuntimeClass") => &small::RUNTIME_CLASS,
+        ("scheduling.k8s.io", "PriorityClass") => &small::PRIORITY_CLASS,
         _ => &GENERIC,
     }
 }

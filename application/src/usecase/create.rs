@@ -30,6 +30,9 @@ impl Round<'_> {
             return Err(ApiError::AlreadyExists(key_of(&object)));
         }
         admit(self.api, &mut object)?;
+        if let Object::Pod(pod) = &mut object {
+            self.admit_classes(pod).await?;
+        }
         let errors = validate_create(&object);
         if !errors.is_empty() {
             return Err(ApiError::Invalid { key: key_of(&object), errors });

@@ -3,6 +3,7 @@
 //! domain, never in a store. Wire forms (JSON, patches, defaults, HTTP codes) are not its business.
 
 mod address;
+mod admit_pod;
 mod bind;
 mod book;
 mod bootstrap;

@@ -9,7 +9,7 @@ use crate::client::{ApiError, Write, WriteOptions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use steersman_domain::ports::{Op, Precondition, Rejected, Txn};
-use steersman_domain::{Key, Kind, Object, Revision, Stored, Time};
+use steersman_domain::{Key, Kind, Object, PriorityClass, Revision, Stored, Time};
 
 /// How often one write is planned anew because something moved meanwhile. After the first collision writers queue for the
 /// gate, so more than a handful means that the object changes faster than it can be read.
@@ -65,6 +65,8 @@ pub(super) struct Round<'a> {
     /// Whether creations look first whether the name is taken: only when the store said so before.
     pub(super) cautious: bool,
     seen: BTreeMap<Key, Option<Arc<Stored>>>,
+    /// The priority class of pods that name none, once it was looked for.
+    pub(super) default_priority: Option<Option<Arc<PriorityClass>>>,
     touched: BTreeSet<Key>,
     pub(super) drafts: Vec<Draft>,
     pub(super) books: BTreeMap<Key, usize>,
@@ -128,6 +130,7 @@ impl<'a> Round<'a> {
             now: api.now(),
             cautious,
             seen: BTreeMap::new(),
+            default_priority: None,
             touched: BTreeSet::new(),
             drafts: Vec::new(),
             books: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! Namespaces and the configuration that pods read: ConfigMap, Secret, ServiceAccount, RuntimeClass.
 
 use crate::entity::entity;
-use crate::{Condition, Kind, Map, ObjectMeta, Str};
+use crate::{Condition, Kind, Map, ObjectMeta, Quantity, Str};
 
 entity! {
     /// A namespace. It is gone when every object in it is.
@@ -52,6 +52,12 @@ entity! {
         metadata: ObjectMeta = "metadata",
         handler: Str = "handler",
         scheduling: Option<RuntimeClassScheduling> = "scheduling",
+        overhead: Option<Overhead> = "overhead",
+    }
+
+    /// What the runtime itself takes for each pod, beside its containers.
+    pub struct Overhead {
+        pod_fixed: Map<Quantity> = "podFixed",
     }
 
     /// Where pods of a runtime class may run.

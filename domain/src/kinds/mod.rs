@@ -1,22 +1,26 @@
 //! The entities: one file per family, with the rules that live on them.
 
+mod affinity;
 mod config;
 mod event;
 mod ledgers;
 mod node;
 mod pod;
 mod pod_status;
+mod priority;
 mod references;
 mod scheduling;
 mod service;
 mod workload;
 
+pub use affinity::*;
 pub use config::*;
 pub use event::*;
 pub use ledgers::*;
 pub use node::*;
 pub use pod::*;
 pub use pod_status::*;
+pub use priority::*;
 pub use scheduling::*;
 pub use service::*;
 pub use workload::*;

@@ -28,6 +28,8 @@ entity! {
         addresses: Vec<NodeAddress> = "addresses",
         node_info: NodeSystemInfo = "nodeInfo",
         daemon_endpoints: NodeDaemonEndpoints = "daemonEndpoints",
+        /// Images that are there already.
+        images: Vec<ContainerImage> = "images",
         /// The runtime handlers that the agent offers.
         runtime_handlers: Vec<NodeRuntimeHandler> = "runtimeHandlers",
     }
@@ -47,6 +49,12 @@ entity! {
     /// A port of a node's address.
     pub struct DaemonEndpoint {
         port: i32 = "Port",
+    }
+
+    /// An image on a node, under all its names.
+    pub struct ContainerImage {
+        names: Vec<Str> = "names",
+        size_bytes: i64 = "sizeBytes",
     }
 
     /// A runtime handler that a node offers.

@@ -4,7 +4,7 @@ use crate::entity::{Omit, entity};
 use crate::ledger::Resources;
 use crate::{
     Affinity, Condition, IntOrString, Kind, Map, ObjectMeta, PodStatus, Protocol, Quantity, Shared, Str, Time,
-    Toleration, meta,
+    Toleration, TopologySpreadConstraint, meta,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,8 +38,24 @@ entity! {
         tolerations: Vec<Shared<Toleration>> = "tolerations",
         /// The runtime; empty: the cluster's default.
         runtime_class_name: Str = "runtimeClassName",
+        /// The name of the priority class; empty: the default one, if there is any.
+        priority_class_name: Str = "priorityClassName",
+        /// The value of the class, filled in by the server.
+        priority: Option<i32> = "priority",
+        /// `PreemptLowerPriority` (the default) or `Never`.
+        preemption_policy: Option<Str> = "preemptionPolicy",
+        /// What the runtime itself takes beside the containers, filled in from the runtime class.
+        overhead: Map<Quantity> = "overhead",
+        topology_spread_constraints: Vec<Shared<TopologySpreadConstraint>> = "topologySpreadConstraints",
+        /// While there is any, the pod is not scheduled.
+        scheduling_gates: Vec<PodSchedulingGate> = "schedulingGates",
         /// Whether service addresses are put into the environment; absent: yes.
         enable_service_links: Option<bool> = "enableServiceLinks",
+    }
+
+    /// A reason not to schedule a pod yet; whoever knows that it is over removes it.
+    pub struct PodSchedulingGate {
+        name: Str = "name",
     }
 
     /// One container: a program and what it needs.
@@ -294,13 +310,23 @@ impl Pod {
         if self.spec.scheduler_name.is_empty() { "default-scheduler" } else { &self.spec.scheduler_name }
     }
 
+    /// The priority; pods without one have 0.
+    pub fn priority(&self) -> i32 {
+        self.spec.priority.unwrap_or(0)
+    }
+
+    /// Whether the pod may take the place of pods of lower priority.
+    pub fn preempts(&self) -> bool {
+        self.spec.preemption_policy.as_deref() != Some("Never")
+    }
+
     /// The grace of an ordinary deletion, in seconds.
     pub fn grace_seconds(&self) -> i64 {
         self.spec.termination_grace_period_seconds.unwrap_or(30).max(0)
     }
 
     /// What the pod takes on its node: the sum over containers or the largest init container, whichever is more; a
-    /// sidecar counts beside both. One pod each. Source: Kubernetes "Resource sharing within containers".
+    /// sidecar counts beside both, and so does the overhead of the runtime. One pod each. Source: Kubernetes "Resource sharing within containers".
     pub fn requests(&self) -> Resources {
         let of = |c: &Container| Resources::of_container(c);
         let mut sidecars = Resources::default();
@@ -320,6 +346,9 @@ impl Pod {
             total.add(&of(c));
         }
         total.max_with(&init_peak);
+        if !self.spec.overhead.is_empty() {
+            total.add(&Resources::of_list(&self.spec.overhead));
+        }
         total.pods = 1;
         total
     }

@@ -2,12 +2,14 @@
 
 use crate::entity::entity;
 use crate::selector::Requirement;
-use crate::{LabelSelectorRequirement, Map, Shared, Str, Time};
+use crate::{LabelSelectorRequirement, Map, PodAffinity, PodAntiAffinity, Shared, Str, Time};
 
 entity! {
     /// Rules about where a pod may or should run.
     pub struct Affinity {
         node_affinity: Option<Shared<NodeAffinity>> = "nodeAffinity",
+        pod_affinity: Option<Shared<PodAffinity>> = "podAffinity",
+        pod_anti_affinity: Option<Shared<PodAntiAffinity>> = "podAntiAffinity",
     }
 
     /// Rules about nodes.

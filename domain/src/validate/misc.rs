@@ -1,7 +1,7 @@
-//! RuntimeClasses, leases and events.
+//! RuntimeClasses, PriorityClasses, leases and events.
 
 use super::path::{Errors, Path};
-use crate::{Event, Lease, RuntimeClass, names};
+use crate::{Event, HIGHEST_USER_PRIORITY, Lease, PriorityClass, RuntimeClass, SYSTEM_PRIORITY_CLASSES, names};
 
 /// A RuntimeClass names a handler.
 pub(super) fn runtime_class(class: &RuntimeClass, errors: &mut Errors) {
@@ -10,6 +10,40 @@ pub(super) fn runtime_class(class: &RuntimeClass, errors: &mut Errors) {
         errors.required(&root.field("handler"), "");
     } else {
         errors.named(&root.field("handler"), &class.handler, names::label(&class.handler));
+    }
+    if let Some(overhead) = &class.overhead {
+        let path = root.field("overhead");
+        super::container::amounts(&overhead.pod_fixed, &path.field("podFixed"), errors);
+    }
+}
+
+/// What a pod may say about preemption.
+pub(super) const PREEMPTION_POLICIES: &[&str] = &["PreemptLowerPriority", "Never"];
+
+/// A PriorityClass stays below the system's, unless it is one of them.
+pub(super) fn priority_class(class: &PriorityClass, errors: &mut Errors) {
+    let root = Path::root();
+    let name = &class.metadata.name;
+    let system = SYSTEM_PRIORITY_CLASSES.iter().find(|(system, _)| name == system);
+    match system {
+        Some((_, value)) if *value != class.value => {
+            errors.invalid(&root.field("value"), class.value, format!("the system class {name} has the value {value}"));
+        }
+        None if name.starts_with("system-") => {
+            let metadata = root.field("metadata");
+            let detail = "priority class names with 'system-' prefix are reserved for system use only";
+            errors.forbidden(&metadata.field("name"), detail);
+        }
+        None if class.value > HIGHEST_USER_PRIORITY => {
+            let detail = format!(
+                "maximum allowed value of a user defined priority is {HIGHEST_USER_PRIORITY}: choose a lower one"
+            );
+            errors.forbidden(&root.field("value"), detail);
+        }
+        Some(_) | None => {}
+    }
+    if let Some(policy) = &class.preemption_policy {
+        errors.one_of(&root.field("preemptionPolicy"), policy, PREEMPTION_POLICIES);
     }
 }
 

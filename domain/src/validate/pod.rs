@@ -3,6 +3,7 @@
 use super::container::{self, Frame};
 use super::meta;
 use super::path::{Errors, Path};
+use super::placement;
 use crate::{
     Affinity, NodeSelectorTerm, Pod, PodSpec, RestartPolicy, Shared, Toleration, Volume, names, selector::Requirement,
 };
@@ -55,6 +56,7 @@ fn spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         ("serviceAccountName", &spec.service_account_name),
         ("schedulerName", &spec.scheduler_name),
         ("runtimeClassName", &spec.runtime_class_name),
+        ("priorityClassName", &spec.priority_class_name),
     ] {
         if !value.is_empty() {
             errors.named(&path.field(field), value, names::subdomain(value));
@@ -67,7 +69,15 @@ fn spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {
         tolerates(toleration, &path.field("tolerations").index(at), errors);
     }
     if let Some(affinity) = &spec.affinity {
-        node_affinity(affinity, &path.field("affinity").field("nodeAffinity"), errors);
+        let path = path.field("affinity");
+        node_affinity(affinity, &path.field("nodeAffinity"), errors);
+        placement::pod_affinity(affinity, &path, errors);
+    }
+    placement::spread(&spec.topology_spread_constraints, &path.field("topologySpreadConstraints"), errors);
+    placement::gates(&spec.scheduling_gates, &spec.node_name, &path.field("schedulingGates"), errors);
+    container::amounts(&spec.overhead, &path.field("overhead"), errors);
+    if let Some(policy) = &spec.preemption_policy {
+        errors.one_of(&path.field("preemptionPolicy"), policy, super::misc::PREEMPTION_POLICIES);
     }
     if let Some(context) = &spec.security_context {
         let path = path.field("securityContext");
@@ -250,8 +260,8 @@ pub(super) fn update(new: &Pod, old: &Pod, errors: &mut Errors) {
             &path,
             "pod updates may not change fields other than `spec.containers[*].image`, \
              `spec.initContainers[*].image`, `spec.activeDeadlineSeconds`, `spec.tolerations` (only additions to \
-             existing tolerations), `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was \
-             previously negative)",
+             existing tolerations), `spec.schedulingGates` (only removals), \
+             `spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)",
         );
     }
 }
@@ -269,7 +279,19 @@ fn munged(new: &Pod, old: &Pod) -> PodSpec {
     }
     spec.active_deadline_seconds = old.spec.active_deadline_seconds;
     spec.tolerations.clone_from(&old.spec.tolerations);
+    // Gates may go, one by one; none may come.
+    if spec.scheduling_gates.iter().all(|g| old.spec.scheduling_gates.contains(g)) {
+        spec.scheduling_gates.clone_from(&old.spec.scheduling_gates);
+        if !old.spec.scheduling_gates.is_empty() && narrows(&new.spec, &old.spec) {
+            spec.node_selector.clone_from(&old.spec.node_selector);
+        }
+    }
     spec
+}
+
+/// Whether a node selector keeps all its entries: while a pod is gated it may only gain some.
+fn narrows(new: &PodSpec, old: &PodSpec) -> bool {
+    old.node_selector.iter().all(|(key, value)| new.node_selector.get(key) == Some(value))
 }
 
 /// Whether every old toleration is still there, its seconds aside.

@@ -229,6 +229,49 @@ fn services() {
 }
 
 #[test]
+fn placement() {
+    let required = |kind: &str, term: Value| json!({"spec": {"affinity": {(kind): {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}});
+    let spread = |constraint: Value| {
+        let mut whole = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"});
+        over(&mut whole, &constraint);
+        json!({"spec": {"topologySpreadConstraints": [whole]}})
+    };
+    let at = "spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]";
+    for (patch, expected) in [
+        (required("podAffinity", json!({})), format!("{at}.topologyKey: Required value")),
+        (required("podAffinity", json!({"topologyKey": "a b"})), format!("{at}.topologyKey: Invalid value: \"a b\"")),
+        (
+            required("podAffinity", json!({"topologyKey": "z", "matchLabelKeys": ["a"]})),
+            format!("{at}.matchLabelKeys: Forbidden"),
+        ),
+        (
+            required(
+                "podAntiAffinity",
+                json!({"topologyKey": "z", "labelSelector": {"matchExpressions": [
+                {"key": "a", "operator": "Near"}]}}),
+            ),
+            "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector".into(),
+        ),
+        (spread(json!({"maxSkew": 0})), "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0".into()),
+        (
+            spread(json!({"whenUnsatisfiable": "Perhaps"})),
+            "spec.topologySpreadConstraints[0].whenUnsatisfiable: Unsupported value".into(),
+        ),
+        (
+            spread(json!({"whenUnsatisfiable": "ScheduleAnyway", "minDomains": 2})),
+            "spec.topologySpreadConstraints[0].minDomains: Invalid value: 2: can only use".into(),
+        ),
+        (
+            json!({"spec": {"schedulingGates": [{"name": "a"}], "nodeName": "n"}}),
+            "spec.schedulingGates: Forbidden".into(),
+        ),
+        (json!({"spec": {"preemptionPolicy": "x"}}), "spec.preemptionPolicy: Unsupported value".into()),
+    ] {
+        breaks(Kind::Pod, patch, &expected);
+    }
+}
+
+#[test]
 fn the_other_kinds() {
     for (kind, patch, expected) in [
         (Kind::ConfigMap, json!({"data": {"a/b": ""}}), "data[a/b]: Invalid value: \"a/b\""),
@@ -255,6 +298,15 @@ fn the_other_kinds() {
             "spec.taints[1]: Duplicate value",
         ),
         (Kind::RuntimeClass, json!({"handler": ""}), "handler: Required value"),
+        (
+            Kind::RuntimeClass,
+            json!({"overhead": {"podFixed": {"cpu": "-1"}}}),
+            "overhead.podFixed[cpu]: Invalid value: \"-1\"",
+        ),
+        (Kind::PriorityClass, json!({"value": 1_000_000_001}), "value: Forbidden: maximum allowed value"),
+        (Kind::PriorityClass, json!({"metadata": {"name": "system-x"}}), "metadata.name: Forbidden"),
+        (Kind::PriorityClass, json!({"metadata": {"name": "system-node-critical"}}), "value: Invalid value: 0"),
+        (Kind::PriorityClass, json!({"preemptionPolicy": "Sometimes"}), "preemptionPolicy: Unsupported value"),
         (Kind::Lease, json!({"spec": {"leaseDurationSeconds": 0}}), "spec.leaseDurationSeconds: Invalid value: 0"),
         (Kind::Event, json!({"involvedObject": {"namespace": "x"}}), "involvedObject.namespace: Invalid value: \"x\""),
     ] {
@@ -316,6 +368,22 @@ fn updates() {
         json!({"type": "Opaque"}),
         json!({"type": "x"}),
         Some("type: Invalid value: \"x\": field is immutable"),
+    );
+    changes(
+        Kind::PriorityClass,
+        none.clone(),
+        json!({"value": 7}),
+        Some("value: Invalid value: 7: field is immutable"),
+    );
+    let gated = json!({"spec": {"schedulingGates": [{"name": "a"}, {"name": "b"}]}});
+    changes(Kind::Pod, gated.clone(), json!({"spec": {"schedulingGates": [{"name": "b"}]}}), None);
+    let narrowed = json!({"spec": {"schedulingGates": [{"name": "b"}], "nodeSelector": {"zone": "a"}}});
+    changes(Kind::Pod, gated, narrowed, None);
+    changes(
+        Kind::Pod,
+        none.clone(),
+        json!({"spec": {"schedulingGates": [{"name": "a"}]}}),
+        Some("spec: Forbidden: pod updates may not change"),
     );
     changes(Kind::RuntimeClass, none, json!({"handler": "task"}), Some("handler: Invalid value"));
 }

@@ -42,6 +42,7 @@ const ROOTS: &[&str] = &[
     "events.v1.Event",
     "node.v1.RuntimeClass",
     "policy.v1.Eviction",
+    "scheduling.v1.PriorityClass",
     "autoscaling.v1.Scale",
     "authentication.v1.SelfSubjectReview",
     "authorization.v1.SelfSubjectAccessReview",

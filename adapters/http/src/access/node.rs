@@ -77,6 +77,7 @@ pub(super) fn judge(node: &str, what: &Attributes<'_>) -> Verdict {
             Kind::Service
             | Kind::EndpointSlice
             | Kind::RuntimeClass
+            | Kind::PriorityClass
             | Kind::Event
             | Kind::Endpoints
             | Kind::Namespace

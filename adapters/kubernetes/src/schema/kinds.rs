@@ -263,6 +263,16 @@ pub const KINDS: &[Kind] = &[
         type_name: "node.v1.RuntimeClass",
         ..CORE
     },
+    Kind {
+        group: "scheduling.k8s.io",
+        kind: "PriorityClass",
+        plural: "priorityclasses",
+        singular: "priorityclass",
+        short_names: &["pc"],
+        namespaced: false,
+        type_name: "scheduling.v1.PriorityClass",
+        ..CORE
+    },
     Kind { group: "policy", kind: "Eviction", type_name: "policy.v1.Eviction", ..CORE },
     Kind { group: "policy", version: "v1beta1", kind: "Eviction", type_name: "policy.v1.Eviction", ..CORE },
 ];

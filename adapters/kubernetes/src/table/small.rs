@@ -1,6 +1,6 @@
 //! The tables of kinds with few columns.
 
-use super::{AGE, NAME, Printer, age, column, count, elements, name, text};
+use super::{AGE, NAME, Printer, age, column, count, elements, name, number, text, text_or};
 use serde_json::Value;
 
 pub(super) const NAMESPACE: Printer = Printer {
@@ -33,6 +33,25 @@ pub(super) const LEASE: Printer = Printer {
 pub(super) const RUNTIME_CLASS: Printer = Printer {
     columns: &[NAME, column("Handler", "The runtime that it chooses."), AGE],
     cells: |class, now| vec![name(class), text(class, "handler").into(), age(class, now)],
+};
+
+pub(super) const PRIORITY_CLASS: Printer = Printer {
+    columns: &[
+        NAME,
+        count("Value", "The priority of its pods."),
+        column("Global-Default", "Whether pods that name no class get it."),
+        AGE,
+        column("PreemptionPolicy", "Whether its pods take the place of others."),
+    ],
+    cells: |class, now| {
+        vec![
+            name(class),
+            number(class, "value").into(),
+            class["globalDefault"].as_bool().unwrap_or(false).to_string().into(),
+            age(class, now),
+            text_or(class, "preemptionPolicy", "PreemptLowerPriority").into(),
+        ]
+    },
 };
 
 fn entries(object: &Value, field: &str) -> usize {

@@ -203,6 +203,8 @@ fn small_kinds() {
     let lease = named(json!({"spec": {"holderIdentity": "h"}}));
     assert_eq!(row("coordination.k8s.io", "Lease", lease), ["x", "h", "3m20s"]);
     assert_eq!(row("node.k8s.io", "RuntimeClass", named(json!({"handler": "task"}))), ["x", "task", "3m20s"]);
+    let class = row("scheduling.k8s.io", "PriorityClass", named(json!({"value": 7})));
+    assert_eq!(class, ["x", "7", "false", "3m20s", "PreemptLowerPriority"]);
     assert_eq!(row("example.org", "Widget", named(json!({}))), ["x", "3m20s", "2026-01-01T00:00:00Z"]);
 }
 

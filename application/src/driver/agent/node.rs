@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use steersman_domain::meta::set_condition;
 use steersman_domain::{
-    Condition, Key, Kind, Lease, MicroTime, Node, NodeRuntimeHandler, NodeStatus, Object, OwnerReference, Resource,
-    Time,
+    Condition, Key, Kind, Lease, Map, MicroTime, Node, NodeRuntimeHandler, NodeStatus, Object, OwnerReference,
+    Quantity, Resource, Time,
 };
 
 /// Where the leases of nodes live.
@@ -54,8 +54,8 @@ fn desired_status(
     (existing, now): (&NodeStatus, Time),
 ) -> NodeStatus {
     let mut status = existing.clone();
-    status.capacity = resource_list(&config.capacity);
-    status.allocatable = resource_list(&config.allocatable());
+    status.capacity = with_foreign(resource_list(&config.capacity), &existing.capacity);
+    status.allocatable = with_foreign(resource_list(&config.allocatable()), &existing.allocatable);
     status.addresses = config.addresses.clone();
     status.node_info = config.node_info.clone();
     status.daemon_endpoints.kubelet_endpoint.port = config.traffic_port.into();
@@ -82,6 +82,17 @@ fn desired_status(
         }
     }
     status
+}
+
+/// The agent's own amounts, beside extended resources (`example.com/gpu`) that others have written into the status: as in
+/// Kubernetes, an operator or a device's program advertises those.
+fn with_foreign(own: Map<Quantity>, existing: &Map<Quantity>) -> Map<Quantity> {
+    let foreign = existing.iter().filter(|(name, _)| name.contains('/') && !own.contains_key(name));
+    let mut list = own.clone();
+    for (name, amount) in foreign {
+        list.insert(name.clone(), amount.clone());
+    }
+    list
 }
 
 /// Whether two statuses differ in more than heartbeats.
