@@ -50,7 +50,7 @@ fn explanation(record: &Record) -> Explanation {
         node: verdict.node.clone(),
         feasible: verdict.rejected.is_none(),
         reason: verdict.rejected.as_ref().map(|(filter, why)| format!("{filter}: {why}")).unwrap_or_default(),
-        scores: verdict.scores.iter().map(|(name, score)| (Str::new_static(name), *score)).collect(),
+        scores: verdict.scores.iter().map(|(name, score)| (Str::new_static(name), score)).collect(),
         total: verdict.total,
     });
     let history = record.history.iter().map(|(time, why)| ExplainedEvent {

@@ -1,14 +1,24 @@
-//! Nodes with what is taken on them: the snapshot that scheduling decides on, kept up to date change by change.
+//! Nodes with what is taken on them: the snapshot that scheduling decides on, kept up to date change by change, and beside it
+//! everything that makes a decision quick: what pods ask for, which nodes suit which class of pods, who is where.
 
-use super::Weight;
+use super::class::Classes;
+use super::demand::{Demands, Load};
+use super::failures::Failures;
+use super::lookup::Lookup;
+use super::order::Room;
+use super::ranking::Rankings;
+use super::terms::Terms;
+use super::topology::Topology;
+use super::{Demand, SchedulingContext, Weight};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::ledger::{self, Resources};
-use steersman_domain::{Key, Node, NodeLedger, Pod, Resource, Revision, Str};
+use steersman_domain::{Key, Namespace, Node, NodeLedger, Pod, Resource, Revision, Str};
 
 /// One node: the object, what it can give, and what bound pods take.
 #[derive(Clone, Debug)]
 pub struct NodeInfo {
+    pub name: Str,
     /// `None` while only pods that name the node are known.
     pub node: Option<Arc<Node>>,
     pub allocatable: Resources,
@@ -16,104 +26,380 @@ pub struct NodeInfo {
     pub taken: NodeLedger,
     /// What the same pods weigh, for scores.
     pub weight: Weight,
+    /// Grows with the name, so that it can be compared in its stead.
+    pub(super) order: u64,
+    pub(super) index: u32,
+    /// The slots of its pods, in no order.
+    pub(super) pods: Vec<u32>,
+    /// What its pods take, by priority, lowest first.
+    pub(super) by_priority: Vec<(i32, Resources)>,
+}
+
+impl NodeInfo {
+    fn new(name: Str, order: u64, index: u32) -> Self {
+        NodeInfo {
+            name,
+            node: None,
+            allocatable: Resources::default(),
+            taken: NodeLedger::default(),
+            weight: Weight::default(),
+            order,
+            index,
+            pods: Vec::new(),
+            by_priority: Vec::new(),
+        }
+    }
+
+    /// Cpu, memory and pods that are free; negative where a node shrank below what it has.
+    pub(super) fn free(&self) -> Room {
+        let (of, taken) = (&self.allocatable, &self.taken.allocated);
+        let pods = of.pods.saturating_sub(taken.pods).clamp(i64::from(i32::MIN), i64::from(i32::MAX));
+        Room {
+            cpu: of.cpu_milli.saturating_sub(taken.cpu_milli),
+            memory: of.memory_bytes.saturating_sub(taken.memory_bytes),
+            pods: i32::try_from(pods).unwrap_or(i32::MAX),
+        }
+    }
+
+    fn enter(&mut self, load: &Load) {
+        self.taken.allocated.add(&load.request);
+        if !load.host_ports.is_empty() {
+            self.taken.host_ports.extend(load.host_ports.iter().cloned());
+            self.taken.host_ports.sort();
+        }
+        self.weight.add(load.weight);
+        match self.by_priority.binary_search_by_key(&load.priority, |(p, _)| *p) {
+            Ok(at) => self.by_priority[at].1.add(&load.request),
+            Err(at) => self.by_priority.insert(at, (load.priority, load.request.clone())),
+        }
+    }
+
+    fn leave(&mut self, load: &Load) {
+        self.taken.allocated.subtract(&load.request);
+        for key in &load.host_ports {
+            if let Ok(at) = self.taken.host_ports.binary_search(key) {
+                self.taken.host_ports.remove(at);
+            }
+        }
+        self.weight.subtract(load.weight);
+        if let Ok(at) = self.by_priority.binary_search_by_key(&load.priority, |(p, _)| *p) {
+            let sum = &mut self.by_priority[at].1;
+            sum.subtract(&load.request);
+            if sum.pods == 0 {
+                self.by_priority.remove(at);
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.node.is_none() && self.pods.is_empty()
+    }
+}
+
+/// A pod that takes room.
+#[derive(Clone, Debug)]
+pub(super) struct Bound {
+    pub(super) pod: Arc<Pod>,
+    pub(super) load: Arc<Load>,
+    /// What it says about other pods; `None`: nothing.
+    pub(super) terms: Option<Arc<Demand>>,
+    pub(super) node: u32,
+    /// Where it stands in the node's list.
+    at: u32,
 }
 
 /// All nodes by name, and the pods that take room on them.
 #[derive(Clone, Debug, Default)]
 pub struct Nodes {
-    nodes: BTreeMap<Str, NodeInfo>,
+    pub(super) infos: Vec<NodeInfo>,
+    names: BTreeMap<Str, u32>,
+    /// Indexes of nodes that are gone.
+    gone: Vec<u32>,
     /// What each bound pod was entered as, so that it leaves as it came.
-    bound: BTreeMap<Key, Arc<Pod>>,
+    slots: Lookup<Key, u32>,
+    bound: Vec<Option<Bound>>,
+    vacant: Vec<u32>,
+    pub(super) demands: Demands,
+    pub(super) classes: Classes,
+    pub(super) rankings: Rankings,
+    pub(super) topology: Topology,
+    pub(super) failures: Failures,
+    /// How many node objects there are.
+    known: usize,
+    /// The version of the context that demands and classes were worked out from.
+    context: u64,
+    /// Counts changes after which a pod that fitted nowhere might fit.
+    pub(super) improved: u64,
+    /// Counts all changes.
+    pub(super) changed: u64,
 }
+
+static NO_TERMS: Terms = Terms {
+    required: Vec::new(),
+    preferred: Vec::new(),
+    anti_required: Vec::new(),
+    anti_preferred: Vec::new(),
+    spread: Vec::new(),
+};
 
 impl Nodes {
     /// Known nodes in name order.
     pub fn iter(&self) -> impl Iterator<Item = (&Node, &NodeInfo)> {
-        self.nodes.values().filter_map(|info| info.node.as_deref().map(|node| (node, info)))
+        let infos = self.names.values().map(|at| &self.infos[*at as usize]);
+        infos.filter_map(|info| info.node.as_deref().map(|node| (node, info)))
     }
 
     /// A node by name.
     pub fn get(&self, name: &str) -> Option<&NodeInfo> {
-        self.nodes.get(name).filter(|info| info.node.is_some())
+        self.names.get(name).map(|at| &self.infos[*at as usize]).filter(|info| info.node.is_some())
     }
 
     /// The number of known nodes.
     pub fn len(&self) -> usize {
-        self.iter().count()
+        self.known
+    }
+
+    /// As `len`, in no time.
+    pub(super) fn known(&self) -> usize {
+        self.known
     }
 
     /// Whether there is no node.
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.known == 0
     }
 
-    fn entry(&mut self, name: &Str) -> &mut NodeInfo {
-        self.nodes.entry(name.clone()).or_insert_with(|| NodeInfo {
-            node: None,
-            allocatable: Resources::default(),
-            taken: NodeLedger::default(),
-            weight: Weight::default(),
-        })
+    /// The number of pods that take room.
+    pub fn pods(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The pods that take room on a node, in name order.
+    pub fn pods_on(&self, node: &NodeInfo) -> Vec<&Arc<Pod>> {
+        let mut pods: Vec<&Arc<Pod>> =
+            node.pods.iter().filter_map(|slot| self.bound[*slot as usize].as_ref()).map(|b| &b.pod).collect();
+        pods.sort_by(|a, b| (&a.metadata.namespace, &a.metadata.name).cmp(&(&b.metadata.namespace, &b.metadata.name)));
+        pods
+    }
+
+    fn entry(&mut self, name: &Str) -> u32 {
+        if let Some(at) = self.names.get(name) {
+            return *at;
+        }
+        let order = self.order_of(name);
+        let index = self.gone.pop().unwrap_or_else(|| u32::try_from(self.infos.len()).unwrap_or(u32::MAX));
+        let info = NodeInfo::new(name.clone(), order, index);
+        match self.infos.get_mut(index as usize) {
+            Some(slot) => *slot = info,
+            None => self.infos.push(info),
+        }
+        self.names.insert(name.clone(), index);
+        index
+    }
+
+    /// A number between those of the names before and after; where there is no room left, all are numbered anew.
+    fn order_of(&mut self, name: &Str) -> u64 {
+        const STEP: u64 = 1 << 32;
+        let order = |at: Option<(&Str, &u32)>| at.map(|(_, at)| self.infos[*at as usize].order);
+        let before = order(self.names.range::<Str, _>(..name).next_back());
+        let after = order(self.names.range::<Str, _>(name..).next());
+        match (before, after) {
+            (None, None) => STEP,
+            (Some(before), None) if before < u64::MAX - STEP => before + STEP,
+            (before, Some(after)) if after - before.unwrap_or(0) > 1 => before.unwrap_or(0).midpoint(after),
+            _ => {
+                for (at, n) in self.names.values().zip(1..) {
+                    self.infos[*at as usize].order = n * STEP;
+                }
+                self.rankings.forget();
+                self.order_of(name)
+            }
+        }
     }
 
     /// A node was added or has changed. Answers whether a pod that fitted nowhere might fit now.
     pub fn put_node(&mut self, node: Arc<Node>) -> bool {
-        let info = self.entry(&node.metadata.name);
+        let at = self.entry(&node.metadata.name);
+        let info = &mut self.infos[at as usize];
         let old = info.node.replace(node.clone());
+        self.known += usize::from(old.is_none());
         info.allocatable = Resources::of_list(&node.status.allocatable);
-        old.is_none_or(|old| {
+        let better = old.is_none_or(|old| {
             old.spec != node.spec
                 || old.metadata.labels != node.metadata.labels
                 || old.status.allocatable != node.status.allocatable
                 || old.status.runtime_handlers != node.status.runtime_handlers
-        })
+                || old.status.images != node.status.images
+        });
+        if better {
+            self.topology.put_node(at, Some(&node.metadata.labels));
+            self.classes.node_changed(at);
+            self.rankings.changed(at);
+            self.changed += 1;
+            self.improved += 1;
+        }
+        better
     }
 
     /// A node is gone; the room its pods take stays known until they are gone too.
     pub fn remove_node(&mut self, name: &str) {
-        if let Some(info) = self.nodes.get_mut(name) {
-            info.node = None;
-            if info.taken.allocated == Resources::default() {
-                self.nodes.remove(name);
-            }
+        let Some(at) = self.names.get(name).copied() else { return };
+        self.known -= usize::from(self.infos[at as usize].node.take().is_some());
+        self.topology.put_node(at, None);
+        self.classes.node_changed(at);
+        self.rankings.changed(at);
+        self.changed += 1;
+        self.tidy(at);
+    }
+
+    /// Forgets a node that is gone and has no pods.
+    fn tidy(&mut self, at: u32) {
+        let info = &self.infos[at as usize];
+        if info.is_empty() && self.names.remove(&info.name).is_some() {
+            self.classes.node_changed(at);
+            self.rankings.changed(at);
+            self.gone.push(at);
+        }
+    }
+
+    /// The labels of a namespace matter to rules about pods of other namespaces. Answers whether a pod that fitted nowhere
+    /// might fit now.
+    pub fn put_namespace(&mut self, namespace: &Namespace) -> bool {
+        self.namespace(&namespace.metadata.name, Some(namespace.metadata.labels.clone()))
+    }
+
+    /// A namespace is gone.
+    pub fn remove_namespace(&mut self, name: &Str) -> bool {
+        self.namespace(name, None)
+    }
+
+    fn namespace(&mut self, name: &Str, labels: Option<steersman_domain::Map<Str>>) -> bool {
+        let matters = self.topology.put_namespace(name, labels);
+        if matters {
+            self.topology.forget_queries();
+            self.changed += 1;
+            self.improved += 1;
+        }
+        matters
+    }
+
+    /// Takes note of the profiles, runtime classes and defaults that demands are worked out from.
+    pub(super) fn heed(&mut self, context: &SchedulingContext) {
+        if self.context != context.version() {
+            self.context = context.version();
+            self.demands.forget();
+            self.classes.forget();
+            self.failures.forget();
+            self.improved += 1;
         }
     }
 
     /// A pod was added or has changed. Answers whether it gave room free.
     pub fn put_pod(&mut self, pod: &Arc<Pod>) -> bool {
-        let freed = self.remove_pod(&pod.key());
         if !ledger::counts(pod) {
-            return freed;
+            return self.remove_pod(&pod.key());
         }
-        let info = self.entry(&pod.spec.node_name);
-        info.taken.enter(pod);
-        info.weight.add(Weight::of(pod));
-        self.bound.insert(pod.key(), pod.clone());
-        false
+        // What a pod takes never changes, so most changes move nothing.
+        if let Some(slot) = self.slots.get(&pod.key()).copied()
+            && let Some(bound) = &mut self.bound[slot as usize]
+            && bound.pod.metadata.uid == pod.metadata.uid
+            && self.infos[bound.node as usize].name == pod.spec.node_name
+            && bound.pod.metadata.labels == pod.metadata.labels
+            && bound.pod.metadata.is_deleting() == pod.metadata.is_deleting()
+        {
+            bound.pod = pod.clone();
+            return false;
+        }
+        let freed = self.remove_pod(&pod.key());
+        let node = pod.spec.node_name.clone();
+        let terms = !Terms::of(pod).is_empty();
+        let demand = terms.then(|| Arc::new(Demand::new(pod, &SchedulingContext::default())));
+        let load = demand.as_ref().map_or_else(|| Arc::new(Load::of(pod)), |d| d.load.clone());
+        self.enter(pod.clone(), load, demand, &node);
+        freed
+    }
+
+    pub(super) fn enter(&mut self, pod: Arc<Pod>, load: Arc<Load>, terms: Option<Arc<Demand>>, node: &Str) {
+        let at = self.entry(node);
+        self.place(pod, load, terms, at);
+    }
+
+    /// Enters a pod on a node that is known by its index.
+    pub(super) fn place(&mut self, pod: Arc<Pod>, load: Arc<Load>, terms: Option<Arc<Demand>>, at: u32) {
+        let key = pod.key();
+        let slot = self.vacant.pop().unwrap_or_else(|| u32::try_from(self.bound.len()).unwrap_or(u32::MAX));
+        let info = &mut self.infos[at as usize];
+        info.enter(&load);
+        if !self.topology.is_idle() || terms.is_some() {
+            self.topology.enter(at, &pod, terms.as_ref().map_or(&NO_TERMS, |d| &d.terms));
+        }
+        let bound = Bound { pod, load, terms, node: at, at: u32::try_from(info.pods.len()).unwrap_or(u32::MAX) };
+        info.pods.push(slot);
+        match self.bound.get_mut(slot as usize) {
+            Some(vacant) => *vacant = Some(bound),
+            None => self.bound.push(Some(bound)),
+        }
+        self.slots.insert(key, slot);
+        self.rankings.changed(at);
+        self.changed += 1;
     }
 
     /// A pod is gone. Answers whether it gave room free.
     pub fn remove_pod(&mut self, key: &Key) -> bool {
-        let Some(pod) = self.bound.remove(key) else { return false };
-        if let Some(info) = self.nodes.get_mut(&pod.spec.node_name) {
-            info.taken.leave(&pod);
-            info.weight.subtract(Weight::of(&pod));
-            if info.node.is_none() && info.taken.allocated == Resources::default() {
-                self.nodes.remove(&pod.spec.node_name);
-            }
+        let Some(slot) = self.slots.remove(key) else { return false };
+        let Some(bound) = self.bound[slot as usize].take() else { return false };
+        self.vacant.push(slot);
+        let info = &mut self.infos[bound.node as usize];
+        info.leave(&bound.load);
+        info.pods.swap_remove(bound.at as usize);
+        if let Some(moved) = info.pods.get(bound.at as usize).copied()
+            && let Some(moved) = &mut self.bound[moved as usize]
+        {
+            moved.at = bound.at;
         }
+        if !self.topology.is_idle() {
+            self.topology.leave(bound.node, &bound.pod, bound.terms.as_ref().map_or(&NO_TERMS, |d| &d.terms));
+        }
+        self.rankings.changed(bound.node);
+        self.changed += 1;
+        self.improved += 1;
+        self.tidy(bound.node);
         true
+    }
+
+    /// A bound pod as it was entered.
+    pub fn bound(&self, key: &Key) -> Option<&Arc<Pod>> {
+        let slot = self.slots.get(key)?;
+        self.bound[*slot as usize].as_ref().map(|b| &b.pod)
+    }
+
+    /// The name of the node on which a pod was entered.
+    pub fn node_of(&self, key: &Key) -> Option<&Str> {
+        let slot = self.slots.get(key)?;
+        self.bound[*slot as usize].as_ref().map(|b| &self.infos[b.node as usize].name)
     }
 
     /// The revision of a bound pod as it was entered.
     pub fn bound_revision(&self, key: &Key) -> Option<Revision> {
-        self.bound.get(key).map(|pod| pod.metadata.resource_version)
+        self.bound(key).map(|pod| pod.metadata.resource_version)
     }
 
-    /// The pod as it will be once it is bound to `node`, entered there at once.
-    pub fn assume(&mut self, pod: &Arc<Pod>, node: &Str) {
-        let mut bound = Pod::clone(pod);
-        bound.spec.node_name = node.clone();
-        self.put_pod(&Arc::new(bound));
+    /// Enters a pod that is to be bound to `node`, at once.
+    pub fn assume(&mut self, pod: &Arc<Pod>, node: &Str, context: &SchedulingContext) {
+        self.heed(context);
+        let demand = self.demands.of(pod, context);
+        self.remove_pod(&pod.key());
+        let terms = (!demand.terms.is_empty()).then(|| demand.clone());
+        self.enter(pod.clone(), demand.load.clone(), terms, node);
+    }
+
+    /// Counts what the terms of a demand, or of pods that are placed, ask for.
+    pub(super) fn learn(&mut self, demand: &Demand) {
+        if demand.terms.is_empty() && self.topology.is_idle() || !self.topology.is_new(&demand.terms) {
+            return;
+        }
+        let pods = self.bound.iter().flatten().map(|b| (b.node, &*b.pod));
+        let nodes = self.infos.iter().filter_map(|i| i.node.as_ref().map(|n| (i.index, &n.metadata.labels)));
+        self.topology.learn(&demand.terms, pods, nodes);
     }
 }

@@ -2,6 +2,7 @@
 //! uses. Otherwise pods without requests would weigh nothing and all go to one node. The amounts are those of Kubernetes'
 //! kube-scheduler (`util/pod_resources.go`).
 
+use steersman_domain::ledger::Resources;
 use steersman_domain::{Container, Pod};
 
 const CPU_MILLI: i64 = 100;
@@ -15,9 +16,8 @@ pub struct Weight {
 }
 
 impl Weight {
-    /// What a pod weighs.
-    pub fn of(pod: &Pod) -> Self {
-        let requests = pod.requests();
+    /// What a pod of these requests weighs.
+    pub fn of(pod: &Pod, requests: &Resources) -> Self {
         let without = |resource: &str| {
             let count = pod.spec.containers.iter().filter(|c| !has_request(c, resource)).count();
             i64::try_from(count).unwrap_or(i64::MAX)

@@ -226,11 +226,7 @@ fn controllers(whys: Whys) -> ControllerHost {
 
 /// The controllers, the scheduler and the housekeeping.
 fn loops(core: &Core) -> Vec<JoinHandle<()>> {
-    let context = SchedulingContext {
-        profiles: default_profiles(),
-        default_runtime: core.default_runtime.clone(),
-        ..Default::default()
-    };
+    let context = SchedulingContext::new(default_profiles(), &core.default_runtime);
     let scheduler = SchedulerCore::new(
         Arc::new(DefaultScheduler),
         context,

@@ -184,11 +184,7 @@ impl World {
     }
 
     fn scheduler(&mut self) -> SchedulerCore {
-        let context = SchedulingContext {
-            profiles: default_profiles(),
-            default_runtime: "simulated".into(),
-            ..SchedulingContext::default()
-        };
+        let context = SchedulingContext::new(default_profiles(), "simulated");
         let (clock, records) = (self.clock.clone(), Records::default());
         SchedulerCore::new(Arc::new(DefaultScheduler), context, records, clock, self.entropy())
     }

@@ -56,7 +56,7 @@ impl SchedulerCore {
     pub fn reset(&mut self) {
         self.nodes = Nodes::default();
         self.queue = Queue::default();
-        self.context.runtime_classes.clear();
+        self.context.clear_classes();
     }
 
     /// Takes in a change of a node, a pod or a runtime class.
@@ -73,7 +73,7 @@ impl SchedulerCore {
             Object::Node(node) => self.nodes.put_node(node.clone()),
             Object::Pod(pod) => self.put_pod(pod),
             Object::RuntimeClass(class) => {
-                self.context.runtime_classes.insert(class.metadata.name.clone(), class.clone());
+                self.context.put_class(class.clone());
                 true
             }
             _ => false,
@@ -107,7 +107,7 @@ impl SchedulerCore {
                 self.queue.remove(&pod.key());
                 self.nodes.remove_pod(&pod.key())
             }
-            Object::RuntimeClass(class) => self.context.runtime_classes.remove(&class.metadata.name).is_some(),
+            Object::RuntimeClass(class) => self.context.remove_class(&class.metadata.name),
             _ => false,
         };
         if wake {
@@ -132,7 +132,7 @@ impl SchedulerCore {
             Placement::Node(node) => {
                 Some(Write::Bind { pod: d.pod.key(), uid: d.pod.metadata.uid.clone(), node: node.clone() })
             }
-            Placement::Unschedulable(_) => None,
+            Placement::Unschedulable(_) | Placement::Preempt(_) => None,
         });
         let mut writes: Vec<Write> = binds.collect();
         for decision in &decisions {
@@ -151,7 +151,7 @@ impl SchedulerCore {
         let mut events = Vec::new();
         let placed = pass.decisions.iter().filter_map(|d| match &d.placement {
             Placement::Node(node) => Some((d, node)),
-            Placement::Unschedulable(_) => None,
+            Placement::Unschedulable(_) | Placement::Preempt(_) => None,
         });
         for ((decision, node), answer) in placed.zip(answers) {
             let key = decision.pod.key();

@@ -44,8 +44,9 @@ impl Records {
 
     pub(super) fn decided(&self, decision: &Decision, waits_for: Option<&'static str>, now: Time) {
         let summary = match &decision.placement {
-            Placement::Node(node) => placed(node, &decision.verdicts),
+            Placement::Node(node) => placed(node, decision),
             Placement::Unschedulable(why) => why.clone(),
+            Placement::Preempt(preemption) => format!("{} {}", preemption.unschedulable, preemption.why),
         };
         let verdicts = match &decision.placement {
             _ if decision.verdicts.len() <= MAX_NODES => Arc::clone(&decision.verdicts),
@@ -107,8 +108,10 @@ fn shortened(verdicts: &[NodeVerdict], placement: &Placement) -> Vec<NodeVerdict
     kept
 }
 
-fn placed(node: &str, verdicts: &[NodeVerdict]) -> String {
+fn placed(node: &str, decision: &Decision) -> String {
+    let verdicts = &decision.verdicts;
     let feasible = verdicts.iter().filter(|v| v.rejected.is_none()).count();
     let total = verdicts.iter().find(|v| v.node == node).map_or(0, |v| v.total);
-    format!("placed on {node}: the best of {feasible} feasible among {} nodes, score {total}", verdicts.len())
+    let which = if verdicts.len() < decision.nodes { "that were scored" } else { "feasible" };
+    format!("placed on {node}: the best of {feasible} {which} among {} nodes, score {total}", decision.nodes)
 }

@@ -1,0 +1,85 @@
+//! The scheduler's core, one thread, without a store: decisions per second on clusters that are four fifths full, beside a
+//! bare ordered index that only finds the best fit. Every figure comes with a checksum of the placements, which must be the
+//! same in every run.
+//!
+//! `cargo bench -p steersman-tests --bench scheduler [-- room|large|rules]`; all without a word.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
+mod index;
+mod world;
+
+use serde_json::{Value, json};
+use std::time::Instant;
+use world::World;
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let parts: [(&str, fn()); 3] = [("room", room), ("large", large), ("rules", rules)];
+    for (name, run) in parts {
+        if wanted.is_empty() || wanted.iter().any(|w| w == name) {
+            run();
+        }
+    }
+}
+
+/// Pods that ask for room, of 64 shapes.
+fn shapes(profile: &str) -> Vec<Value> {
+    (0..64).map(|n| world::shape(n, profile)).collect()
+}
+
+/// Decisions per second.
+fn measure(name: &str, nodes: usize, shapes: &[Value], rounds: usize) -> f64 {
+    let mut world = World::new(nodes, &world::plain());
+    world.fill(80);
+    world.templates(shapes);
+    let (mut decided, mut time, mut placed) = (0, std::time::Duration::ZERO, 0);
+    for _ in 0..rounds {
+        let batch = world.batch(1000);
+        let start = Instant::now();
+        placed += world.schedule(&batch);
+        time += start.elapsed();
+        decided += batch.len();
+        world.forget_some(batch.len());
+    }
+    let rate = decided as f64 / time.as_secs_f64();
+    println!(
+        "{name:<34} {rate:>10.0} decisions/s  {:>6.2} µs each, {placed} of {decided} placed, checksum {:016x}",
+        1e6 / rate,
+        world.checksum
+    );
+    rate
+}
+
+fn room() {
+    for profile in ["default-scheduler", "bin-packing"] {
+        let shapes = shapes(profile);
+        let rate = measure(&format!("5,000 nodes, {profile}"), 5000, &shapes, 300);
+        let bare = index::rate(5000, &shapes, 300_000);
+        println!(
+            "{:<34} {bare:>10.0} decisions/s  the scheduler reaches {:.2} of it",
+            "  a bare ordered best fit",
+            rate / bare
+        );
+    }
+}
+
+fn large() {
+    for profile in ["default-scheduler", "bin-packing"] {
+        let shapes = shapes(profile);
+        let small = measure(&format!("5,000 nodes, {profile}"), 5000, &shapes, 200);
+        let large = measure(&format!("100,000 nodes, {profile}"), 100_000, &shapes, 200);
+        println!("{:<34} {:.2} times dearer per decision", "  on 100,000 nodes", small / large);
+    }
+}
+
+fn rules() {
+    let term = json!([{"labelSelector": {"matchLabels": {"app": "a0"}}, "topologyKey": "kubernetes.io/hostname"}]);
+    let anti = json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term}}});
+    measure("5,000 nodes, anti-affinity", 5000, &[world::with(0, anti)], 4);
+    for (key, name) in [("topology.kubernetes.io/zone", "zone"), ("kubernetes.io/hostname", "host")] {
+        let spread = json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": key,
+            "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "a0"}}}]});
+        measure(&format!("5,000 nodes, spread over {name}s"), 5000, &[world::with(0, spread)], 20);
+    }
+}
