@@ -4,5 +4,9 @@ pub mod agent;
 pub mod controllers;
 pub mod housekeeping;
 pub mod scheduler;
-pub mod spawner;
 pub mod world;
+
+/// The port by which tasks are started, which adapters need too.
+pub mod spawner {
+    pub use steersman_domain::ports::{SpawnHandle, Spawner, Task};
+}

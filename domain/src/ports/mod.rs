@@ -5,10 +5,12 @@ mod clock;
 mod repository;
 mod runtime;
 mod scheduler;
+mod spawner;
 mod store;
 
 pub use clock::*;
 pub use repository::*;
 pub use runtime::*;
 pub use scheduler::*;
+pub use spawner::*;
 pub use store::*;
