@@ -11,8 +11,8 @@ use super::summary::Tally;
 use super::{Basis, Check, Demand, Eligible, Filter, Measure, NodeInfo, Nodes, Reason, SchedulingContext, Situation};
 use std::cmp::Reverse;
 use std::sync::Arc;
-use steersman_domain::Pod;
 use steersman_domain::ports::{Decision, MOST_SCORES, NodeVerdict, Placement, Scores};
+use steersman_domain::{Pod, Resource as _};
 
 /// Up to so many nodes all are looked at.
 pub(super) const CLOSE: usize = 64;
@@ -187,19 +187,24 @@ impl Attempt<'_> {
     /// Decides, and enters the placement.
     pub(super) fn decide(&self, nodes: &mut Nodes) -> Decision {
         let count = nodes.known();
-        if let Some(known) = self.known_failure(nodes) {
-            return known;
+        let nominated = nodes.unreserve(&self.pod.key());
+        let decision = |placement, verdicts| Decision { pod: self.pod.clone(), placement, verdicts, nodes: count };
+        if let Some((summary, verdicts)) = self.known_failure(nodes, nominated) {
+            return decision(Placement::Unschedulable(summary), verdicts);
         }
         let found = self.find(nodes);
-        let (placement, verdicts) = match found.node {
-            Some(at) => {
-                let terms = (!self.demand.terms.is_empty()).then(|| self.demand.clone());
-                nodes.place(self.pod.clone(), self.demand.load.clone(), terms, at);
-                (Placement::Node(nodes.infos[at as usize].name.clone()), Arc::new(found.verdicts))
-            }
-            None => self.fail(nodes),
-        };
-        Decision { pod: self.pod.clone(), placement, verdicts, nodes: count }
+        if let Some(at) = found.node {
+            let terms = (!self.demand.terms.is_empty()).then(|| self.demand.clone());
+            nodes.place(self.pod.clone(), self.demand.load.clone(), terms, at);
+            return decision(Placement::Node(nodes.infos[at as usize].name.clone()), Arc::new(found.verdicts));
+        }
+        let (summary, verdicts) = self.fail(nodes);
+        if let Some(preemption) = self.preempt(nodes, nominated, &summary) {
+            return decision(Placement::Preempt(preemption), verdicts);
+        }
+        let at = self.changes(nodes);
+        nodes.failures.put(self.demand, at, summary.clone(), verdicts.clone());
+        decision(Placement::Unschedulable(summary), verdicts)
     }
 
     /// The count of changes that a failure depends on.
@@ -208,15 +213,14 @@ impl Attempt<'_> {
         if self.demand.terms.is_empty() && nodes.topology.is_idle() { nodes.improved } else { nodes.changed }
     }
 
-    fn known_failure(&self, nodes: &Nodes) -> Option<Decision> {
-        let failure = nodes.failures.get(self.demand, self.changes(nodes))?;
+    /// Why pods that are alike fitted nowhere, and could not preempt, if nothing has changed since.
+    fn known_failure(&self, nodes: &Nodes, nominated: Option<u32>) -> Option<(String, Arc<Vec<NodeVerdict>>)> {
         // Terms of placed pods look at labels, in which pods that are alike may differ.
-        nodes.topology.is_idle().then(|| Decision {
-            pod: self.pod.clone(),
-            placement: Placement::Unschedulable(failure.summary.clone()),
-            verdicts: failure.verdicts.clone(),
-            nodes: nodes.known(),
-        })
+        if nominated.is_some() || !nodes.topology.is_idle() {
+            return None;
+        }
+        let failure = nodes.failures.get(self.demand, self.changes(nodes))?;
+        Some((failure.summary.clone(), failure.verdicts.clone()))
     }
 
     /// Finds the best node.
@@ -286,8 +290,8 @@ impl Attempt<'_> {
         nodes.iter().map(look).collect()
     }
 
-    /// Why the pod fits nowhere, remembered for those that are alike.
-    fn fail(&self, nodes: &mut Nodes) -> (Placement, Arc<Vec<NodeVerdict>>) {
+    /// Why the pod fits nowhere.
+    fn fail(&self, nodes: &Nodes) -> (String, Arc<Vec<NodeVerdict>>) {
         let eligible = match self.demand.terms.spread.is_empty() {
             true => Eligible::default(),
             false => super::eligible(self.demand, &nodes.infos),
@@ -305,10 +309,7 @@ impl Attempt<'_> {
             }
         }
         drop(begun);
-        let (summary, verdicts) = (tally.summary(self.demand, self.context), Arc::new(verdicts));
-        let at = self.changes(nodes);
-        nodes.failures.put(self.demand, at, summary.clone(), verdicts.clone());
-        (Placement::Unschedulable(summary), verdicts)
+        (tally.summary(self.demand, self.context), Arc::new(verdicts))
     }
 }
 

@@ -14,6 +14,7 @@ mod lookup;
 mod nodes;
 mod order;
 mod plugin;
+mod preempt;
 mod profile;
 mod ranking;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use context::SchedulingContext;
 pub use demand::{Demand, Load};
 pub use nodes::{NodeInfo, Nodes};
 pub use plugin::{Basis, Check, Filter, Measure, Preference, Reason, Score, Situation};
+pub use preempt::Budget;
 pub use profile::{Profile, ProfileError, default_profiles};
 pub use schedule::{DefaultScheduler, Scheduler, schedule};
 pub use terms::{PodSelector, Query, Spread, Term, Terms};

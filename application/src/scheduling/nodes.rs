@@ -9,7 +9,7 @@ use super::order::Room;
 use super::ranking::Rankings;
 use super::terms::Terms;
 use super::topology::Topology;
-use super::{Demand, SchedulingContext, Weight};
+use super::{Budget, Demand, SchedulingContext, Weight};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::ledger::{self, Resources};
@@ -106,6 +106,24 @@ pub(super) struct Bound {
     pub(super) node: u32,
     /// Where it stands in the node's list.
     at: u32,
+    standing: Standing,
+}
+
+/// How a pod stands to its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    There,
+    /// The place is kept for it until others have made room.
+    Reserved,
+    /// It is to make room for another.
+    Going,
+}
+
+impl Bound {
+    /// Whether it ends already, or is about to be told to.
+    pub(super) fn is_going(&self) -> bool {
+        self.standing == Standing::Going || self.pod.metadata.is_deleting()
+    }
 }
 
 /// All nodes by name, and the pods that take room on them.
@@ -124,6 +142,9 @@ pub struct Nodes {
     pub(super) rankings: Rankings,
     pub(super) topology: Topology,
     pub(super) failures: Failures,
+    /// Pods that take room, by priority.
+    priorities: BTreeMap<i32, usize>,
+    pub(super) budgets: BTreeMap<Key, Budget>,
     /// How many node objects there are.
     known: usize,
     /// The version of the context that demands and classes were worked out from.
@@ -172,6 +193,10 @@ impl Nodes {
     /// The number of pods that take room.
     pub fn pods(&self) -> usize {
         self.slots.len()
+    }
+
+    pub(super) fn bound_on<'a>(&'a self, node: &'a NodeInfo) -> impl Iterator<Item = &'a Bound> + 'a {
+        node.pods.iter().filter_map(|slot| self.bound[*slot as usize].as_ref())
     }
 
     /// The pods that take room on a node, in name order.
@@ -308,6 +333,9 @@ impl Nodes {
             && bound.pod.metadata.is_deleting() == pod.metadata.is_deleting()
         {
             bound.pod = pod.clone();
+            if bound.standing == Standing::Reserved {
+                bound.standing = Standing::There;
+            }
             return false;
         }
         let freed = self.remove_pod(&pod.key());
@@ -333,7 +361,9 @@ impl Nodes {
         if !self.topology.is_idle() || terms.is_some() {
             self.topology.enter(at, &pod, terms.as_ref().map_or(&NO_TERMS, |d| &d.terms));
         }
-        let bound = Bound { pod, load, terms, node: at, at: u32::try_from(info.pods.len()).unwrap_or(u32::MAX) };
+        *self.priorities.entry(load.priority).or_default() += 1;
+        let place = u32::try_from(info.pods.len()).unwrap_or(u32::MAX);
+        let bound = Bound { pod, load, terms, node: at, at: place, standing: Standing::There };
         info.pods.push(slot);
         match self.bound.get_mut(slot as usize) {
             Some(vacant) => *vacant = Some(bound),
@@ -346,9 +376,20 @@ impl Nodes {
 
     /// A pod is gone. Answers whether it gave room free.
     pub fn remove_pod(&mut self, key: &Key) -> bool {
-        let Some(slot) = self.slots.remove(key) else { return false };
-        let Some(bound) = self.bound[slot as usize].take() else { return false };
+        self.take_pod(key).is_some()
+    }
+
+    /// Takes a pod out, as it was entered.
+    pub(super) fn take_pod(&mut self, key: &Key) -> Option<Bound> {
+        let slot = self.slots.remove(key)?;
+        let bound = self.bound[slot as usize].take()?;
         self.vacant.push(slot);
+        if let Some(count) = self.priorities.get_mut(&bound.load.priority) {
+            *count -= 1;
+            if *count == 0 {
+                self.priorities.remove(&bound.load.priority);
+            }
+        }
         let info = &mut self.infos[bound.node as usize];
         info.leave(&bound.load);
         info.pods.swap_remove(bound.at as usize);
@@ -364,7 +405,80 @@ impl Nodes {
         self.changed += 1;
         self.improved += 1;
         self.tidy(bound.node);
+        Some(bound)
+    }
+
+    /// Enters a pod again as it was taken out.
+    pub(super) fn give_back(&mut self, bound: Bound) {
+        let (key, standing) = (bound.pod.key(), bound.standing);
+        self.place(bound.pod, bound.load, bound.terms, bound.node);
+        self.set_standing(&key, standing);
+    }
+
+    fn set_standing(&mut self, key: &Key, standing: Standing) {
+        if let Some(slot) = self.slots.get(key)
+            && let Some(bound) = &mut self.bound[*slot as usize]
+        {
+            bound.standing = standing;
+        }
+    }
+
+    /// Keeps a place for a pod that waits for others to end.
+    pub(super) fn reserve(&mut self, pod: Arc<Pod>, load: Arc<Load>, terms: Option<Arc<Demand>>, at: u32) {
+        let key = pod.key();
+        self.place(pod, load, terms, at);
+        self.set_standing(&key, Standing::Reserved);
+    }
+
+    /// Whether a place is only kept for the pod.
+    pub(super) fn is_reserved(&self, key: &Key) -> bool {
+        let bound = self.slots.get(key).and_then(|slot| self.bound[*slot as usize].as_ref());
+        bound.is_some_and(|b| b.standing == Standing::Reserved)
+    }
+
+    /// Gives up the place that is kept for a pod; answers where it was.
+    pub(super) fn unreserve(&mut self, key: &Key) -> Option<u32> {
+        if !self.is_reserved(key) {
+            return None;
+        }
+        let improved = self.improved;
+        let node = self.take_pod(key).map(|bound| bound.node);
+        self.improved = improved;
+        node
+    }
+
+    /// A pod waits for a place that others are to make on a node, says its status. Answers whether that is news.
+    pub fn put_nominated(&mut self, pod: &Arc<Pod>, context: &SchedulingContext) -> bool {
+        let node = &pod.status.nominated_node_name;
+        if self.slots.get(&pod.key()).is_some() || self.get(node).is_none() {
+            return false;
+        }
+        self.heed(context);
+        let demand = self.demands.of(pod, context);
+        let terms = (!demand.terms.is_empty()).then(|| demand.clone());
+        let at = self.entry(node);
+        self.reserve(pod.clone(), demand.load.clone(), terms, at);
         true
+    }
+
+    /// A pod is told to make room, or was not after all.
+    pub fn set_going(&mut self, key: &Key, going: bool) {
+        self.set_standing(key, if going { Standing::Going } else { Standing::There });
+    }
+
+    /// Whether a pod of lower priority takes room.
+    pub(super) fn has_lower(&self, priority: i32) -> bool {
+        self.priorities.keys().next().is_some_and(|lowest| *lowest < priority)
+    }
+
+    /// How many pods of a kind may be ended now.
+    pub fn put_budget(&mut self, key: Key, budget: Budget) {
+        self.budgets.insert(key, budget);
+    }
+
+    /// A budget is gone.
+    pub fn remove_budget(&mut self, key: &Key) {
+        self.budgets.remove(key);
     }
 
     /// A bound pod as it was entered.

@@ -30,6 +30,8 @@ impl Round<'_> {
         };
         let mut bound = (**pod).clone();
         bound.spec.node_name = node.clone();
+        // The place that was kept for it is now its own.
+        bound.status.nominated_node_name = Str::default();
         let (now, generation) = (self.now.truncated(), bound.metadata.generation);
         let Some((ledger, allocatable)) = self.book(index).and_then(Book::node) else {
             return Err(conflict(format!("node \"{node}\" has no ledger")));

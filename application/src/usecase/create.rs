@@ -12,7 +12,9 @@ use steersman_domain::ledger::{host_port_conflict, host_port_keys};
 use steersman_domain::meta::set_condition;
 use steersman_domain::ports::{Op, Precondition};
 use steersman_domain::validate::{FieldError, FieldErrorKind, validate_create};
-use steersman_domain::{Namespace, Object, Pod, PodPhase, PodStatus, Secret, Shared, Str, Toleration, names};
+use steersman_domain::{
+    Condition, Namespace, Object, Pod, PodPhase, PodStatus, Secret, Shared, Str, Toleration, names,
+};
 
 impl Round<'_> {
     /// Creates an object under a name of its own or a generated one.
@@ -156,6 +158,11 @@ pub(super) fn absorb_string_data(secret: &mut Secret) {
 
 fn admit_pod(api: &Api, pod: &mut Pod) {
     pod.status = PodStatus { phase: PodPhase::Pending, qos_class: pod.qos_class().into(), ..PodStatus::default() };
+    if !pod.spec.scheduling_gates.is_empty() {
+        let why = "Scheduling is blocked due to non-empty scheduling gates";
+        let gated = Condition::new("PodScheduled", false, "SchedulingGated", why, api.now().truncated());
+        set_condition(&mut pod.status.conditions, gated);
+    }
     if pod.spec.runtime_class_name.is_empty() {
         pod.spec.runtime_class_name = api.config.default_runtime.clone();
     }

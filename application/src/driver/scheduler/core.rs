@@ -2,7 +2,7 @@
 
 use super::queue::Queue;
 use super::records::Records;
-use crate::client::{ApiError, Part, Write};
+use crate::client::{ApiError, DeleteOptions, Part, Write};
 use crate::scheduling::{Nodes, Scheduler, SchedulingContext};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +21,8 @@ const BATCH: usize = 1000;
 pub struct Pass {
     pub decisions: Vec<Decision>,
     pub writes: Vec<Write>,
+    /// Pods that are to end: where their deletion stands among the writes, which, and for whom.
+    victims: Vec<(usize, Key, Arc<Pod>)>,
 }
 
 /// The scheduler without its loop.
@@ -59,7 +61,7 @@ impl SchedulerCore {
         self.context.clear_classes();
     }
 
-    /// Takes in a change of a node, a pod or a runtime class.
+    /// Takes in a change of a node, a pod, a namespace or a runtime class.
     pub fn apply(&mut self, change: &Change) {
         match change {
             Change::Put { after, .. } => self.put(after),
@@ -72,6 +74,7 @@ impl SchedulerCore {
         let wake = match &stored.object {
             Object::Node(node) => self.nodes.put_node(node.clone()),
             Object::Pod(pod) => self.put_pod(pod),
+            Object::Namespace(namespace) => self.nodes.put_namespace(namespace),
             Object::RuntimeClass(class) => {
                 self.context.put_class(class.clone());
                 true
@@ -89,12 +92,24 @@ impl SchedulerCore {
             return false;
         }
         let waits = pod.spec.node_name.is_empty() && pod.is_active() && self.context.profile(pod).is_some();
-        if waits {
+        if !waits {
+            self.queue.remove(&pod.key());
+            return self.nodes.put_pod(pod);
+        }
+        let gates = &pod.spec.scheduling_gates;
+        if gates.is_empty() {
             self.queue.put(pod);
+            self.nodes.put_nominated(pod, &self.context);
         } else {
             self.queue.remove(&pod.key());
+            let names: Vec<&str> = gates.iter().map(|g| g.name.as_str()).collect();
+            self.records.gated(
+                &pod.key(),
+                format!("its scheduling gates are closed: {}", names.join(", ")),
+                self.clock.now(),
+            );
         }
-        self.nodes.put_pod(pod)
+        false
     }
 
     fn removed(&mut self, stored: &Stored) {
@@ -107,6 +122,7 @@ impl SchedulerCore {
                 self.queue.remove(&pod.key());
                 self.nodes.remove_pod(&pod.key())
             }
+            Object::Namespace(namespace) => self.nodes.remove_namespace(&namespace.metadata.name),
             Object::RuntimeClass(class) => self.context.remove_class(&class.metadata.name),
             _ => false,
         };
@@ -135,15 +151,55 @@ impl SchedulerCore {
             Placement::Unschedulable(_) | Placement::Preempt(_) => None,
         });
         let mut writes: Vec<Write> = binds.collect();
+        let mut victims = Vec::new();
         for decision in &decisions {
-            if let Placement::Unschedulable(why) = &decision.placement {
-                self.queue.unschedulable(&decision.pod.key());
-                writes.extend(self.unschedulable(&decision.pod, why));
+            match &decision.placement {
+                Placement::Node(_) => {}
+                Placement::Unschedulable(why) => {
+                    self.queue.unschedulable(&decision.pod.key());
+                    writes.extend(self.unschedulable(&decision.pod, why, ""));
+                }
+                Placement::Preempt(preemption) => {
+                    self.queue.unschedulable(&decision.pod.key());
+                    let why = format!("{} It {}.", preemption.unschedulable, preemption.why);
+                    writes.extend(self.unschedulable(&decision.pod, &why, &preemption.node));
+                    victims.extend(preemption.victims.iter().map(|victim| (victim.clone(), decision.pod.clone())));
+                }
             }
-            let waits_for = self.queue.waits_for(&decision.pod.key()).filter(|_| !is_placed(decision));
+            let waits_for = match &decision.placement {
+                Placement::Node(_) => None,
+                Placement::Unschedulable(_) => self.queue.waits_for(&decision.pod.key()),
+                Placement::Preempt(_) => Some("the pods that it preempts to end"),
+            };
             self.records.decided(decision, waits_for, self.clock.now());
         }
-        Pass { decisions, writes }
+        let first_victim = writes.len();
+        let victims: Vec<(usize, Key, Arc<Pod>)> = victims
+            .into_iter()
+            .filter_map(|(victim, by)| self.evict(&victim, &by, &mut writes).map(|at| (at, victim, by)))
+            .collect();
+        debug_assert!(victims.iter().all(|(at, ..)| *at >= first_victim));
+        Pass { decisions, writes, victims }
+    }
+
+    /// The writes that end a pod so that another has its place: why it ends, then its deletion. Answers where the deletion
+    /// stands.
+    fn evict(&self, victim: &Key, by: &Pod, writes: &mut Vec<Write>) -> Option<usize> {
+        let pod = self.nodes.bound(victim)?;
+        let mut told = Pod::clone(pod);
+        let message = format!("default-scheduler: preempting to accommodate a higher priority pod ({})", by.key());
+        let now = self.clock.now().truncated();
+        let condition = Condition::new("DisruptionTarget", true, "PreemptionByScheduler", &message, now);
+        if set_condition(&mut told.status.conditions, condition) {
+            // What is told may fail where the pod has moved on; that it ends may not.
+            told.metadata.resource_version = pod.metadata.resource_version;
+            writes.push(Write::Update(Object::Pod(Arc::new(told)), Part::Status));
+        }
+        let node = &pod.spec.node_name;
+        writes.push(self.event(pod, "Normal", "Preempted", format!("Preempted by pod {} on node {node}", by.key())));
+        let options = DeleteOptions { uid: Some(pod.metadata.uid.clone()), ..DeleteOptions::default() };
+        writes.push(Write::Delete(victim.clone(), options));
+        Some(writes.len() - 1)
     }
 
     /// Takes in the answers to a pass; answers the events to record.
@@ -173,18 +229,41 @@ impl SchedulerCore {
                 }
             }
         }
+        for (at, victim, by) in &pass.victims {
+            match answers.get(*at) {
+                Some(Ok(stored)) => self.put_deleted(stored),
+                // It is gone already: the watch says so.
+                Some(Err(ApiError::NotFound(_))) | None => {}
+                Some(Err(error)) => {
+                    self.nodes.set_going(victim, false);
+                    self.queue.failed(&by.key(), self.clock.monotonic());
+                    self.records.failed(&by.key(), format!("ending {victim} failed: {error}"), self.clock.now());
+                }
+            }
+        }
         events
     }
 
-    /// The condition and the event that say why a pod waits; nothing when they say so already.
-    fn unschedulable(&self, pod: &Arc<Pod>, why: &str) -> Vec<Write> {
+    /// The answer to a deletion: the pod as it ends, or as it was last.
+    fn put_deleted(&mut self, stored: &Stored) {
+        // A pod without grace is gone at once; its answer still bears its node, so only one that ends is taken in.
+        if stored.object.meta().is_deleting() && stored.object.meta().deletion_grace_period_seconds != Some(0) {
+            self.put(stored);
+        }
+    }
+
+    /// The condition and the event that say why a pod waits, and the node that is kept for it; nothing when they say so
+    /// already.
+    fn unschedulable(&self, pod: &Arc<Pod>, why: &str, nominated: &str) -> Vec<Write> {
         let mut changed = Pod::clone(pod);
         let condition = Condition::new("PodScheduled", false, "Unschedulable", why, self.clock.now().truncated());
-        if !set_condition(&mut changed.status.conditions, condition) {
+        let told = set_condition(&mut changed.status.conditions, condition);
+        if !told && changed.status.nominated_node_name == nominated {
             return Vec::new();
         }
-        let event = self.event(pod, "Warning", "FailedScheduling", why.to_owned());
-        vec![Write::Update(Object::Pod(Arc::new(changed)), Part::Status), event]
+        changed.status.nominated_node_name = nominated.into();
+        let event = told.then(|| self.event(pod, "Warning", "FailedScheduling", why.to_owned()));
+        [Write::Update(Object::Pod(Arc::new(changed)), Part::Status)].into_iter().chain(event).collect()
     }
 
     fn event(&self, pod: &Pod, kind: &str, reason: &str, message: String) -> Write {
@@ -235,7 +314,3 @@ impl SchedulerCore {
 
 /// Who reports the events.
 const COMPONENT: Str = Str::new_static("default-scheduler");
-
-fn is_placed(decision: &Decision) -> bool {
-    matches!(decision.placement, Placement::Node(_))
-}

@@ -1,5 +1,6 @@
-//! The live scheduler: one loop that takes in changes of nodes, pods and runtime classes, decides on everything that waits in
-//! one pass, and sends the pass as one group of writes. It never polls: it sleeps until a change comes or a back-off ends.
+//! The live scheduler: one loop that takes in changes of nodes, pods, namespaces and runtime classes, decides on everything
+//! that waits in one pass, and sends the pass as one group of writes. It never polls: it sleeps until a change comes or a
+//! back-off ends.
 
 mod core;
 mod queue;
@@ -32,12 +33,14 @@ pub async fn run(mut core: SchedulerCore, client: Arc<dyn Client>, clock: Arc<dy
 /// Lists, then follows until an error.
 async fn follow(core: &mut SchedulerCore, client: &dyn Client, clock: &dyn Clock) -> Result<(), ApiError> {
     core.reset();
+    let mut namespaces = open(core, client, Kind::Namespace).await?;
     let mut classes = open(core, client, Kind::RuntimeClass).await?;
     let mut nodes = open(core, client, Kind::Node).await?;
     let mut pods = open(core, client, Kind::Pod).await?;
     loop {
         let changes = tokio::select! {
             biased;
+            changes = namespaces.next() => changes?,
             changes = classes.next() => changes?,
             changes = nodes.next() => changes?,
             changes = pods.next() => changes?,

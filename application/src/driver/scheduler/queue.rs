@@ -2,6 +2,7 @@
 //! Pure data; the driver gives the time. Nothing here is polled: a pod that fits nowhere is tried again when an event might
 //! have made room, and a failed bind when its back-off is over.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +30,18 @@ struct Waiting {
     arrival: u64,
 }
 
-/// The queue. Ready pods leave in the order of arrival.
+impl Waiting {
+    fn turn(&self, key: &Key) -> (Reverse<i32>, u64, Key) {
+        (Reverse(self.pod.priority()), self.arrival, key.clone())
+    }
+}
+
+/// The queue. Ready pods leave by priority, those of one priority in the order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct Queue {
     pods: BTreeMap<Key, Waiting>,
-    ready: BTreeSet<(u64, Key)>,
+    /// The highest priority first, then in the order of arrival.
+    ready: BTreeSet<(Reverse<i32>, u64, Key)>,
     arrivals: u64,
 }
 
@@ -47,15 +55,16 @@ impl Queue {
                 waiting.pod = pod.clone();
                 if !same && waiting.place == Place::Unschedulable {
                     waiting.place = Place::Ready;
-                    self.ready.insert((waiting.arrival, key));
+                    self.ready.insert(waiting.turn(&key));
                 }
             }
             _ => {
                 self.remove(&key);
                 self.arrivals += 1;
                 let arrival = self.arrivals;
-                self.pods.insert(key.clone(), Waiting { pod: pod.clone(), place: Place::Ready, failures: 0, arrival });
-                self.ready.insert((arrival, key));
+                let waiting = Waiting { pod: pod.clone(), place: Place::Ready, failures: 0, arrival };
+                self.ready.insert(waiting.turn(&key));
+                self.pods.insert(key, waiting);
             }
         }
     }
@@ -63,7 +72,7 @@ impl Queue {
     /// A pod no longer waits.
     pub fn remove(&mut self, key: &Key) {
         if let Some(waiting) = self.pods.remove(key) {
-            self.ready.remove(&(waiting.arrival, key.clone()));
+            self.ready.remove(&waiting.turn(key));
         }
     }
 
@@ -71,7 +80,7 @@ impl Queue {
     pub fn take(&mut self, limit: usize) -> Vec<Arc<Pod>> {
         let mut taken = Vec::new();
         while taken.len() < limit
-            && let Some((_, key)) = self.ready.pop_first()
+            && let Some((_, _, key)) = self.ready.pop_first()
         {
             taken.extend(self.pods.get(&key).map(|w| w.pod.clone()));
         }
@@ -108,7 +117,7 @@ impl Queue {
         let mut count = 0;
         for (key, waiting) in self.pods.iter_mut().filter(|(_, w)| which(w.place)) {
             waiting.place = Place::Ready;
-            self.ready.insert((waiting.arrival, key.clone()));
+            self.ready.insert(waiting.turn(key));
             count += 1;
         }
         count
@@ -167,5 +176,17 @@ mod tests {
         assert_eq!(queue.take(9).len(), 2);
         queue.failed(&pod("b").key(), Duration::ZERO);
         assert_eq!(queue.next_tick(), Some(2 * FIRST_BACKOFF));
+    }
+
+    #[test]
+    fn the_highest_priority_goes_first() {
+        let mut queue = Queue::default();
+        for (name, priority) in [("low", -5), ("first", 7), ("second", 7), ("none", 0)] {
+            let mut pod = Pod::clone(&pod(name));
+            pod.spec.priority = Some(priority);
+            queue.put(&Arc::new(pod));
+        }
+        let names: Vec<_> = queue.take(9).iter().map(|p| p.metadata.name.to_string()).collect();
+        assert_eq!(names, ["first", "second", "none", "low"]);
     }
 }

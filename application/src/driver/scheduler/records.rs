@@ -59,6 +59,10 @@ impl Records {
         self.note(pod, (why, now), Some("the back-off after a failed bind"), None);
     }
 
+    pub(super) fn gated(&self, pod: &Key, why: String, now: Time) {
+        self.note(pod, (why, now), Some("its scheduling gates to be removed"), None);
+    }
+
     fn note(
         &self,
         pod: &Key,
