@@ -6,6 +6,7 @@
 //! it. What was renewed before the process ended is forgotten with it, so every node then has its full grace. Reads of the
 //! past see leases as they were last written, not renewed.
 
+use crate::signal::{Signal, Subscriber};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use steersman_domain::ports::{
     WatchStream,
 };
 use steersman_domain::{Key, Kind, Lease, Object, Revision, Stored, Time};
-use tokio::sync::watch as signal;
 
 /// The namespace of the leases that nodes hold.
 const NAMESPACE: &str = "kube-node-lease";
@@ -35,7 +35,7 @@ pub struct Heartbeats {
 struct Shared {
     beats: Mutex<Beats>,
     /// The number of the newest renewal.
-    newest: signal::Sender<u64>,
+    newest: Signal,
 }
 
 /// The newest renewal of each lease.
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Heartbeats {
 impl Heartbeats {
     /// Keeps heartbeats apart from this store.
     pub fn beside(inner: Arc<dyn Store>) -> Self {
-        let shared = Shared { beats: Mutex::default(), newest: signal::Sender::new(0) };
+        let shared = Shared { beats: Mutex::default(), newest: Signal::new(0) };
         Heartbeats { inner, shared: Arc::new(shared), turn: tokio::sync::Mutex::new(()) }
     }
 
@@ -104,7 +104,7 @@ impl Heartbeats {
         }
         let renewed = Arc::new(Stored::new(key.clone(), stored.revision, Object::Lease(Arc::new(renewed))));
         let number = self.shared.beats.lock().put(renewed.clone());
-        self.shared.newest.send_replace(number);
+        self.shared.newest.ring(number);
         Ok(Some(Committed { results: vec![renewed], removed: vec![false] }))
     }
 
@@ -205,7 +205,7 @@ impl Store for Heartbeats {
 struct Watcher {
     inner: Box<dyn WatchStream>,
     shared: Arc<Shared>,
-    newest: signal::Receiver<u64>,
+    newest: Subscriber,
     /// The renewal up to which all were delivered.
     seen: u64,
     /// What was delivered last of each lease.
@@ -250,8 +250,8 @@ impl Watcher {
 impl WatchStream for Watcher {
     async fn next(&mut self) -> Result<Vec<Change>, StoreError> {
         loop {
-            // Marked as seen before they are read, so that one in between wakes the wait below.
-            self.newest.borrow_and_update();
+            // Heard before they are read, so that one in between ends the wait below.
+            self.newest.hear();
             let changes = self.renewals();
             if !changes.is_empty() {
                 return Ok(changes);
@@ -263,8 +263,7 @@ impl WatchStream for Watcher {
                     self.note(&changes);
                     return Ok(changes);
                 }
-                // The sender lives as long as `shared`.
-                _ = self.newest.changed() => {}
+                () = self.newest.rung() => {}
             }
         }
     }

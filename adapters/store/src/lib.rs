@@ -3,6 +3,7 @@
 
 mod heartbeats;
 mod memory;
+mod signal;
 
 pub use heartbeats::Heartbeats;
 pub use memory::{JournalError, MemoryStore};

@@ -50,6 +50,20 @@ pub trait Reconciler: Send {
     fn answered(&mut self, _key: &Key, _refusal: Option<&ApiError>) {}
 }
 
+/// Every controller of a cluster, in the order in which they look at a change: the one list, for the live driver, the
+/// simulation and whoever else hosts them. New controllers are entered here and nowhere else.
+pub fn all() -> Vec<Box<dyn Reconciler>> {
+    vec![
+        Box::new(namespace::NamespaceReconciler),
+        Box::new(deployment::Deployments::default()),
+        Box::new(replica_set::ReplicaSets::default()),
+        Box::new(endpoints::EndpointsReconciler),
+        Box::new(node_lifecycle::NodeLifecycle::default()),
+        Box::new(garbage::Garbage::default()),
+        Box::new(housekeeping::Housekeeping::default()),
+    ]
+}
+
 /// The 64-bit FNV-1a hash of texts, each closed by a byte that no text holds: a stable source of deterministic names.
 /// Source: <http://www.isthe.com/chongo/tech/comp/fnv/>.
 pub(crate) fn fnv64(texts: &[&str]) -> u64 {

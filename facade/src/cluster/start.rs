@@ -12,20 +12,12 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 use steersman_application::client::{ApiError, Client};
 use steersman_application::driver::agent::Stop;
 use steersman_application::driver::controllers::{self, ControllerHost, Whys};
 use steersman_application::driver::housekeeping;
 use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
-use steersman_application::reconcile::Reconciler;
-use steersman_application::reconcile::deployment::Deployments;
-use steersman_application::reconcile::endpoints::EndpointsReconciler;
-use steersman_application::reconcile::garbage::Garbage;
-use steersman_application::reconcile::housekeeping::{Housekeeping, Retention};
-use steersman_application::reconcile::namespace::NamespaceReconciler;
-use steersman_application::reconcile::node_lifecycle::NodeLifecycle;
-use steersman_application::reconcile::replica_set::ReplicaSets;
+use steersman_application::reconcile::{self, housekeeping::Retention};
 use steersman_application::scheduling::{DefaultScheduler, SchedulingContext, default_profiles};
 use steersman_application::usecase::logs::LogRegistry;
 use steersman_application::usecase::{Api, ApiConfig, ApiPorts, InvalidCidr, ServiceCidr};
@@ -75,11 +67,6 @@ fn hint(error: &io::Error) -> &'static str {
 fn simulated_size() -> Resources {
     Resources { cpu_milli: 32_000, memory_bytes: 64 << 30, storage_bytes: 1 << 40, pods: 110, ..Resources::default() }
 }
-
-/// How long a node may be silent before its pods count as lost, as in Kubernetes.
-const NODE_GRACE: Duration = Duration::from_secs(40);
-/// How long events are kept, as in Kubernetes.
-const EVENT_TTL: Duration = Duration::from_secs(3600);
 
 /// What the parts of a cluster share.
 struct Core {
@@ -210,20 +197,6 @@ fn serve_api(
     })))
 }
 
-/// Every controller, in the order in which they look at a change.
-fn controllers(whys: Whys) -> ControllerHost {
-    let reconcilers: Vec<Box<dyn Reconciler>> = vec![
-        Box::new(NamespaceReconciler),
-        Box::new(Deployments::default()),
-        Box::new(ReplicaSets::default()),
-        Box::new(EndpointsReconciler),
-        Box::new(NodeLifecycle::new(NODE_GRACE)),
-        Box::new(Garbage::default()),
-        Box::new(Housekeeping::new(EVENT_TTL)),
-    ];
-    ControllerHost::new(reconcilers, whys)
-}
-
 /// The controllers, the scheduler and the housekeeping.
 fn loops(core: &Core) -> Vec<JoinHandle<()>> {
     let context = SchedulingContext::new(default_profiles(), &core.default_runtime);
@@ -234,9 +207,10 @@ fn loops(core: &Core) -> Vec<JoinHandle<()>> {
         core.clock.clone(),
         core.entropy.clone(),
     );
+    let controllers = ControllerHost::new(reconcile::all(), core.whys.clone());
     let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| tokio::spawn(task);
     vec![
-        spawn(Box::pin(controllers::run(controllers(core.whys.clone()), core.client(), core.clock.clone()))),
+        spawn(Box::pin(controllers::run(controllers, core.client(), core.clock.clone()))),
         spawn(Box::pin(scheduler::run(scheduler, core.client(), core.clock.clone()))),
         spawn(Box::pin(housekeeping::compact(core.store.clone(), core.clock.clone(), Retention::default()))),
     ]

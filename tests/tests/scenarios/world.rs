@@ -15,14 +15,7 @@ use steersman_application::driver::agent::{
 use steersman_application::driver::controllers::{self, ControllerHost, Whys};
 use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
 use steersman_application::driver::spawner::{SpawnHandle, Spawner};
-use steersman_application::reconcile::Reconciler;
-use steersman_application::reconcile::deployment::Deployments;
-use steersman_application::reconcile::endpoints::EndpointsReconciler;
-use steersman_application::reconcile::garbage::Garbage;
-use steersman_application::reconcile::housekeeping::Housekeeping;
-use steersman_application::reconcile::namespace::NamespaceReconciler;
-use steersman_application::reconcile::node_lifecycle::NodeLifecycle;
-use steersman_application::reconcile::replica_set::ReplicaSets;
+use steersman_application::reconcile;
 use steersman_application::scheduling::{DefaultScheduler, SchedulingContext, default_profiles};
 use steersman_application::usecase::logs::LogRegistry;
 use steersman_application::usecase::{Api, ApiConfig, ApiPorts, ServiceCidr};
@@ -374,18 +367,9 @@ impl World {
     }
 }
 
-/// Every controller, in the order of the product.
+/// The controllers of the product, that know nothing yet.
 fn all_controllers() -> ControllerHost {
-    let reconcilers: Vec<Box<dyn Reconciler>> = vec![
-        Box::new(NamespaceReconciler),
-        Box::new(Deployments::default()),
-        Box::new(ReplicaSets::default()),
-        Box::new(EndpointsReconciler),
-        Box::new(NodeLifecycle::default()),
-        Box::new(Garbage::default()),
-        Box::new(Housekeeping::default()),
-    ];
-    ControllerHost::new(reconcilers, Whys::default())
+    ControllerHost::new(reconcile::all(), Whys::default())
 }
 
 /// The name of a node.

@@ -11,6 +11,7 @@ mod watch;
 use self::journal::Journal;
 pub use self::journal::JournalError;
 use self::state::State;
+use crate::signal::Signal;
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
 use std::path::Path;
@@ -20,7 +21,6 @@ use steersman_domain::ports::{
 };
 use steersman_domain::sharing::Sharing;
 use steersman_domain::{Key, Revision, Stored, Time};
-use tokio::sync::watch as signal;
 
 /// A store in memory. Cheap to clone; clones share the objects.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ struct Shared {
     state: RwLock<State>,
     /// Locked only while the state is locked for writing, so that lines are in the order of revisions.
     journal: Option<Mutex<Journal>>,
-    newest: signal::Sender<u64>,
+    newest: Signal,
     /// What objects have in common.
     sharing: Mutex<Sharing>,
 }
@@ -62,7 +62,7 @@ impl MemoryStore {
     }
 
     fn with(state: State, journal: Option<Journal>) -> Self {
-        let newest = signal::Sender::new(state.revision.0);
+        let newest = Signal::new(state.revision.0);
         let (state, journal) = (RwLock::new(state), journal.map(Mutex::new));
         let shared = Shared { state, journal, newest, sharing: Mutex::default() };
         MemoryStore { shared: Arc::new(shared) }
@@ -107,7 +107,7 @@ impl Store for MemoryStore {
         };
         if after > before {
             // Woken after the lock is free; a watcher never sees a transaction in part, since it reads under the lock.
-            self.shared.newest.send_replace(after.0);
+            self.shared.newest.ring(after.0);
         }
         Ok(answers)
     }
@@ -153,7 +153,7 @@ impl Store for MemoryStore {
         }
         drop(state);
         // A watcher that fell behind learns of it now, not at the next change.
-        self.shared.newest.send_replace(newest.0);
+        self.shared.newest.ring(newest.0);
         Ok(oldest)
     }
 

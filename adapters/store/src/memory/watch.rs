@@ -1,11 +1,11 @@
 //! Watchers: a cursor into the log, woken by the newest revision.
 
 use super::Shared;
+use crate::signal::Subscriber;
 use async_trait::async_trait;
 use std::sync::Arc;
 use steersman_domain::Revision;
 use steersman_domain::ports::{Change, Scope, StoreError, WatchStream};
-use tokio::sync::watch as signal;
 
 /// How many changes one step takes at most: bounds the time under the lock and the memory of a slow watcher.
 const STEP: usize = 1024;
@@ -14,7 +14,7 @@ pub(super) struct Watcher {
     shared: Arc<Shared>,
     scope: Scope,
     cursor: Revision,
-    newest: signal::Receiver<u64>,
+    newest: Subscriber,
     over: Option<StoreError>,
 }
 
@@ -40,17 +40,13 @@ impl WatchStream for Watcher {
             if let Some(error) = &self.over {
                 return Err(error.clone());
             }
-            // Marked as seen before the log is read, so that a change in between wakes the wait below.
-            let newest = *self.newest.borrow_and_update();
+            // Heard before the log is read, so that a change in between ends the wait below.
+            let newest = self.newest.hear();
             match self.step() {
                 Err(error) => self.over = Some(error),
                 Ok(changes) if !changes.is_empty() => return Ok(changes),
                 Ok(_) if self.cursor.0 < newest => {}
-                Ok(_) => {
-                    if self.newest.changed().await.is_err() {
-                        self.over = Some(StoreError::Unavailable("the store has been closed".into()));
-                    }
-                }
+                Ok(_) => self.newest.rung().await,
             }
         }
     }
