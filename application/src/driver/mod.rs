@@ -4,6 +4,7 @@ pub mod agent;
 pub mod controllers;
 pub mod housekeeping;
 pub mod scheduler;
+pub mod virtual_time;
 pub mod world;
 
 /// The port by which tasks are started, which adapters need too.
