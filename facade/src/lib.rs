@@ -23,6 +23,7 @@ mod machine;
 mod network;
 mod node;
 mod remote;
+pub mod simulation;
 
 pub use cluster::{Cluster, ClusterBuilder, StartError};
 pub use data_dir::DataDirError;

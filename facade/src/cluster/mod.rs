@@ -1,9 +1,11 @@
 //! The composition root: which adapters stand behind the ports of a cluster, what is started, and in which order it ends.
 
 mod builder;
+mod core;
 mod start;
 
 pub use builder::ClusterBuilder;
+pub(crate) use core::{Core, CorePorts};
 pub use start::StartError;
 
 use crate::data_dir::{Addresses, DataDir};

@@ -1,26 +1,19 @@
 //! Starting a cluster, in the order in which its parts need each other.
 
+use super::core::{Core, CorePorts};
 use super::{Cluster, ClusterBuilder};
 use crate::data_dir::{Addresses, DataDir, DataDirError};
-use crate::explain::RecordExplainer;
 use crate::live::{OsEntropy, SystemClock, TokioSpawner};
 use crate::machine;
 use crate::network::{DataPath, PathError, PathOptions};
 use crate::node::{NodePorts, ProcessNode, RunningNode};
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use steersman_application::client::{ApiError, Client};
+use steersman_application::client::ApiError;
 use steersman_application::driver::agent::Stop;
-use steersman_application::driver::controllers::{self, ControllerHost, Whys};
-use steersman_application::driver::housekeeping;
-use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
-use steersman_application::reconcile::{self, housekeeping::Retention};
-use steersman_application::scheduling::{DefaultScheduler, SchedulingContext, default_profiles};
-use steersman_application::usecase::logs::LogRegistry;
-use steersman_application::usecase::{Api, ApiConfig, ApiPorts, InvalidCidr, ServiceCidr};
+use steersman_application::usecase::{ApiConfig, InvalidCidr, ServiceCidr};
 use steersman_domain::Str;
 use steersman_domain::ledger::Resources;
 use steersman_domain::ports::{Clock, Entropy, Store};
@@ -66,18 +59,6 @@ fn hint(error: &io::Error) -> &'static str {
 /// The size of a simulated node.
 fn simulated_size() -> Resources {
     Resources { cpu_milli: 32_000, memory_bytes: 64 << 30, storage_bytes: 1 << 40, pods: 110, ..Resources::default() }
-}
-
-/// What the parts of a cluster share.
-struct Core {
-    api: Arc<Api>,
-    store: Arc<dyn Store>,
-    clock: Arc<dyn Clock>,
-    entropy: Arc<dyn Entropy>,
-    logs: Arc<LogRegistry>,
-    records: Records,
-    whys: Whys,
-    default_runtime: Str,
 }
 
 pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError> {
@@ -157,27 +138,16 @@ async fn data_path(
     Ok(DataPath::start(options).await?)
 }
 
-impl Core {
-    fn client(&self) -> Arc<dyn Client> {
-        self.api.clone()
-    }
-}
-
 fn core(options: &ClusterBuilder, data_dir: &DataDir, addresses: &Addresses) -> Result<Core, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
     let journaled = MemoryStore::open(&data_dir.path().join("journal"))?;
     let store: Arc<dyn Store> = Arc::new(Heartbeats::beside(Arc::new(journaled)));
-    let logs = Arc::new(LogRegistry::default());
-    let ports = ApiPorts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone(), logs: logs.clone() };
     let config = ApiConfig {
         default_runtime: options.default_runtime.clone(),
         service_cidr: ServiceCidr::new(addresses.services(), 20)?,
     };
-    let api = Arc::new(Api::new(ports, config));
-    let (records, whys) = (Records::default(), Whys::default());
-    api.set_explainer(Arc::new(RecordExplainer { records: records.clone(), whys: whys.clone() }));
-    Ok(Core { api, store, clock, entropy, logs, records, whys, default_runtime: options.default_runtime.clone() })
+    Ok(Core::new(CorePorts { store, clock, entropy }, config))
 }
 
 fn serve_api(
@@ -199,21 +169,7 @@ fn serve_api(
 
 /// The controllers, the scheduler and the housekeeping.
 fn loops(core: &Core) -> Vec<JoinHandle<()>> {
-    let context = SchedulingContext::new(default_profiles(), &core.default_runtime);
-    let scheduler = SchedulerCore::new(
-        Arc::new(DefaultScheduler),
-        context,
-        core.records.clone(),
-        core.clock.clone(),
-        core.entropy.clone(),
-    );
-    let controllers = ControllerHost::new(reconcile::all(), core.whys.clone());
-    let spawn = |task: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| tokio::spawn(task);
-    vec![
-        spawn(Box::pin(controllers::run(controllers, core.client(), core.clock.clone()))),
-        spawn(Box::pin(scheduler::run(scheduler, core.client(), core.clock.clone()))),
-        spawn(Box::pin(housekeeping::compact(core.store.clone(), core.clock.clone(), Retention::default()))),
-    ]
+    [core.controllers(), core.scheduler(core.entropy.clone()), core.housekeeping()].map(tokio::spawn).into()
 }
 
 async fn start_nodes(

@@ -4,43 +4,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use steersman::simulation::{Entry, Trace};
+use steersman_application::driver::world::World;
 use steersman_domain::ledger::{Resources, counts};
-use steersman_domain::ports::{Change, Scope, Store};
-use steersman_domain::{
-    Deployment, Event, Key, Kind, Node, NodeLedger, Pod, ReplicaSet, Resource, Revision, Stored, Str,
-};
+use steersman_domain::ports::Change;
+use steersman_domain::{Deployment, Event, Kind, Node, NodeLedger, Pod, ReplicaSet, Resource, Revision, Stored, Str};
 
 /// All objects at one revision.
 #[derive(Clone, Default)]
-pub(crate) struct State {
-    objects: BTreeMap<Key, Arc<Stored>>,
-}
+pub(crate) struct State(World);
 
 impl State {
-    pub(crate) fn of(items: &[Arc<Stored>]) -> Self {
-        State { objects: items.iter().map(|s| (s.key.clone(), s.clone())).collect() }
-    }
-
-    fn take_in(&mut self, change: &Change) {
-        match change {
-            Change::Put { after, .. } => drop(self.objects.insert(after.key.clone(), after.clone())),
-            Change::Delete { last, .. } => drop(self.objects.remove(&last.key)),
-        }
+    pub(crate) fn of(world: World) -> Self {
+        State(world)
     }
 
     /// All objects of a kind.
     pub(crate) fn all<T: Resource>(&self) -> impl Iterator<Item = &T> {
-        self.objects.values().filter_map(|s| s.typed::<T>()).map(|o| &**o)
+        self.0.all::<T>().map(|object| &**object)
     }
 
     /// An object in the namespace `default`, or in none.
     pub(crate) fn get<T: Resource>(&self, name: &str) -> Option<&T> {
-        self.objects.get(&crate::world::key(T::KIND, name))?.typed::<T>().map(|o| &**o)
+        let namespace = if T::KIND.info().namespaced { "default" } else { "" };
+        self.0.get::<T>(namespace, name).map(|object| &**object)
     }
 
     /// How many objects of a kind there are in a namespace.
     pub(crate) fn count_in(&self, kind: Kind, namespace: &str) -> usize {
-        self.objects.keys().filter(|k| k.kind == kind && k.namespace == namespace).count()
+        self.0.objects_in(kind, namespace).count()
     }
 
     /// The pods with the label `app`, ended and ending ones too.
@@ -112,9 +104,7 @@ impl fmt::Display for State {
 
 /// All changes that a store saw, in order.
 pub(crate) struct History {
-    changes: Vec<Change>,
-    /// The last revision of each transaction.
-    ends: BTreeSet<Revision>,
+    pub(crate) trace: Trace,
 }
 
 /// A revision: the change that made it, when, and everything as it was then.
@@ -126,32 +116,19 @@ pub(crate) struct Step<'a> {
 }
 
 impl History {
-    /// Replays the store's watch from the beginning.
-    pub(crate) async fn read(store: &dyn Store, ends: BTreeSet<Revision>) -> History {
-        let head = store.head().await.expect("a head").revision;
-        let mut watch = store.watch(Scope::default(), Revision(0)).await.expect("nothing is forgotten");
-        let mut changes = Vec::new();
-        while watch.progress() < head {
-            changes.extend(watch.next().await.expect("the watch goes on"));
+    pub(crate) fn of(trace: Trace) -> History {
+        for (at, entry) in trace.entries().iter().enumerate() {
+            assert_eq!(entry.change.revision().0, at as u64 + 1, "the trace has a gap");
         }
-        for (at, change) in changes.iter().enumerate() {
-            assert_eq!(change.revision().0, at as u64 + 1, "the watch has a gap");
-        }
-        History { changes, ends }
-    }
-
-    /// What was written after a revision, signs of life of nodes aside.
-    pub(crate) fn writes_after(&self, revision: Revision) -> Vec<String> {
-        let later = self.changes.iter().filter(|c| c.revision() > revision && c.key().kind != Kind::Lease);
-        later.map(|c| c.key().to_string()).collect()
+        History { trace }
     }
 
     /// Looks at every revision in order.
     pub(crate) fn each(&self, mut look: impl FnMut(Step<'_>)) {
         let mut state = State::default();
-        for change in &self.changes {
-            state.take_in(change);
-            look(Step { change, state: &state, whole: self.ends.contains(&change.revision()) });
+        for Entry { change, ends_transaction, .. } in self.trace.entries() {
+            state.0.apply(change);
+            look(Step { change, state: &state, whole: *ends_transaction });
         }
     }
 

@@ -1,7 +1,6 @@
 //! Scenarios on a whole cluster in memory: what people see happen to their workloads, and the rules that no revision of any
 //! history may break. Time is virtual: it passes only when nothing is left to do.
 
-mod clock;
 mod crashes;
 mod faults;
 mod garbage;
@@ -9,7 +8,6 @@ mod history;
 mod nodes;
 mod rollouts;
 mod scheduling;
-mod store;
 mod world;
 
 use serde_json::{Value, json};

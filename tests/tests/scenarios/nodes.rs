@@ -9,7 +9,7 @@ use steersman_domain::{Kind, Node, Pod};
 
 use crate::Web;
 use crate::history::State;
-use crate::world::{Setup, check, node_name, slow_to_open};
+use crate::world::{Setup, check, node_name};
 
 /// The pods that are neither ended nor ending on a node.
 fn on<'a>(state: &'a State, node: &str) -> Vec<&'a Pod> {
@@ -230,7 +230,7 @@ fn what_fits_nowhere_waits_for_a_node() {
                 })
                 .await;
             let size = Resources { cpu_milli: 32_000, memory_bytes: 1 << 30, pods: 10, ..Resources::default() };
-            world.add_node("large-node", size, slow_to_open);
+            world.cluster.add_node("large-node", size);
             let state = world.until("it runs", |s| s.get::<Pod>("large").is_some_and(Pod::is_ready)).await;
             assert_eq!(state.get::<Pod>("large").map(|p| p.spec.node_name.as_str()), Some("large-node"));
         },

@@ -37,6 +37,10 @@ pub enum Stalled {
          these tasks live: {}", listed(.tasks)
     )]
     Circling { at: Duration, tasks: BTreeMap<&'static str, usize> },
+    #[error(
+        "it is not over after {at:?} of the simulation's time, and {limit:?} is the limit: does it wait for something that never comes?"
+    )]
+    Late { at: Duration, limit: Duration },
 }
 
 fn listed(tasks: &BTreeMap<&'static str, usize>) -> String {
@@ -50,7 +54,11 @@ pub struct Executor {
     tasks: Tasks,
     clock: VirtualClock,
     dice: Option<Dice>,
+    limit: Duration,
 }
+
+/// Without it a future that waits for something that never comes would be waited for as long as any clock ticks.
+const LIMIT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 impl std::fmt::Debug for Executor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -65,7 +73,12 @@ impl Executor {
             Order::Arrival => None,
             Order::Seeded(seed) => Some(Dice::new(seed)),
         };
-        Executor { tasks: Tasks::default(), clock: VirtualClock::default(), dice }
+        Executor { tasks: Tasks::default(), clock: VirtualClock::default(), dice, limit: LIMIT }
+    }
+
+    /// How long a run may take by the clock; 30 days unless told otherwise.
+    pub fn set_limit(&mut self, limit: Duration) {
+        self.limit = limit;
     }
 
     /// Its clock.
@@ -95,6 +108,7 @@ impl Executor {
         // However the run ends, a later one must not find this one's root.
         let _leave = Leave(&tasks);
         let mut moved = self.tasks.steps();
+        let end = self.clock.monotonic().saturating_add(self.limit);
         loop {
             let next = self.tasks.next(|count| self.dice.as_ref().map_or(0, |dice| dice.below(count)));
             let Some(turn) = next else {
@@ -102,6 +116,9 @@ impl Executor {
                     return Err(Stalled::Idle { at: self.clock.monotonic(), tasks: self.tasks.names() });
                 }
                 moved = self.tasks.steps();
+                if self.clock.monotonic() > end {
+                    return Err(Stalled::Late { at: self.clock.monotonic(), limit: self.limit });
+                }
                 continue;
             };
             if self.tasks.steps() - moved > STEPS_AT_ONE_TIME {

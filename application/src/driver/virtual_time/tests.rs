@@ -109,6 +109,21 @@ fn who_waits_for_nothing_is_told_so() {
     executor.run(async move { clock.sleep(HOUR).await }).expect("the next run goes on");
 }
 
+#[test]
+fn who_waits_while_clocks_tick_is_told_in_the_end() {
+    let mut executor = Executor::new(Order::Arrival);
+    executor.set_limit(24 * HOUR);
+    let clock = executor.clock().clone();
+    let ticks = async move {
+        loop {
+            clock.sleep(HOUR).await;
+        }
+    };
+    executor.spawner().spawn("ticks", Box::pin(ticks)).detach();
+    let stalled = executor.run(pending::<()>()).expect_err("it never ends");
+    assert_eq!(stalled, Stalled::Late { at: 25 * HOUR, limit: 24 * HOUR });
+}
+
 /// Notes when it is dropped.
 struct Falls(Arc<Mutex<Vec<&'static str>>>, &'static str);
 

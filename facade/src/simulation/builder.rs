@@ -1,0 +1,202 @@
+//! What a simulation is to be.
+
+use super::cluster::DICE_OF_API;
+use super::nodes::{Ground, NewNode, Nodes};
+use super::record::Recorder;
+use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled, Timeout};
+use crate::cluster::{Core, CorePorts};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+use steersman_application::client::ApiError;
+use steersman_application::driver::agent::SimulatedLife;
+use steersman_application::driver::virtual_time::{Dice, Executor, Order};
+use steersman_application::usecase::{ApiConfig, ServiceCidr};
+use steersman_domain::Node;
+use steersman_domain::ports::{ContainerSpec, Runtime};
+use steersman_store::Heartbeats;
+
+/// How long the nodes of a new cluster may take to be ready, by its clock, with a margin for slow lines.
+const READY: Duration = Duration::from_secs(300);
+
+/// Why a simulation did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("the first objects of the cluster were refused: {0}")]
+    Bootstrap(#[from] ApiError),
+    #[error(transparent)]
+    Timeout(#[from] Timeout),
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
+}
+
+/// The size of a node with so many cores and so many GiB of memory, and room for 110 pods.
+pub fn size(cores: u16, memory_gib: u16) -> Resources {
+    Resources {
+        cpu_milli: i64::from(cores) * 1000,
+        memory_bytes: i64::from(memory_gib) << 30,
+        pods: 110,
+        ..Resources::default()
+    }
+}
+
+/// A simulation before it starts.
+#[derive(Clone)]
+pub struct SimulationBuilder {
+    seed: u64,
+    order: Option<Order>,
+    nodes: Option<Vec<NewNode>>,
+    life: Life,
+    start_delay: Duration,
+    jitter: Duration,
+    factories: Vec<RuntimeFactory>,
+    limit: Option<Duration>,
+}
+
+impl std::fmt::Debug for SimulationBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SimulationBuilder")
+            .field("seed", &self.seed)
+            .field("nodes", &self.nodes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SimulationBuilder {
+    pub(super) fn new() -> Self {
+        SimulationBuilder {
+            seed: 0,
+            order: None,
+            nodes: None,
+            life: Arc::new(|_| SimulatedLife::default()),
+            start_delay: Duration::from_secs(1),
+            jitter: Duration::ZERO,
+            factories: Vec::new(),
+            limit: None,
+        }
+    }
+
+    /// What the run is a function of: the uids and names that the cluster draws, and the order in which things that can happen
+    /// at the same time do. By default 0.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The order of what can happen at the same time; by default as the seed has it. [`Order::Arrival`] changes least when the
+    /// cluster is changed, which keeps traces that people read stable.
+    #[must_use]
+    pub fn order(mut self, order: Order) -> Self {
+        self.order = Some(order);
+        self
+    }
+
+    /// So many nodes of one size, called `node-1`, `node-2` and so on, beside those that are named by
+    /// [`SimulationBuilder::node`].
+    #[must_use]
+    pub fn nodes(mut self, count: usize, size: Resources) -> Self {
+        let new = (1..=count).map(|number| NewNode { name: format!("node-{number}"), size: size.clone() });
+        self.nodes.get_or_insert_default().extend(new);
+        self
+    }
+
+    /// A node of this name and size. Without any, there are three of 8 cores and 16 GiB.
+    #[must_use]
+    pub fn node(mut self, name: &str, size: Resources) -> Self {
+        self.nodes.get_or_insert_default().push(NewNode { name: name.to_owned(), size });
+        self
+    }
+
+    /// How simulated containers live: when their ports open, whether and how they end. By default ports open at once and
+    /// containers run until they are stopped, which takes no time.
+    #[must_use]
+    pub fn life(mut self, life: impl Fn(&ContainerSpec) -> SimulatedLife + Send + Sync + 'static) -> Self {
+        self.life = Arc::new(life);
+        self
+    }
+
+    /// How long the start of a simulated container takes; by default a second.
+    #[must_use]
+    pub fn start_delay(mut self, delay: Duration) -> Self {
+        self.start_delay = delay;
+        self
+    }
+
+    /// How long a message between a node and the API takes at most, drawn for each by the seed; by default no time.
+    #[must_use]
+    pub fn jitter(mut self, longest: Duration) -> Self {
+        self.jitter = longest;
+        self
+    }
+
+    /// Another runtime on every node, beside the simulated one, which runs pods that name none. It must wait and spawn through
+    /// its seat alone.
+    #[must_use]
+    pub fn runtime(mut self, make: impl Fn(&RuntimeSeat) -> Arc<dyn Runtime> + Send + Sync + 'static) -> Self {
+        self.factories.push(Arc::new(make));
+        self
+    }
+
+    /// How long one run may take by the cluster's clock, so that a test which waits for what never comes ends; by default 30
+    /// days.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = Some(limit);
+        self
+    }
+
+    /// Starts the cluster and runs it until all nodes are ready. No time of the machine passes but what the work takes.
+    ///
+    /// # Errors
+    /// When the nodes do not become ready: something that was given to the builder is in their way.
+    pub fn start(self) -> Result<Simulation, StartError> {
+        let mut executor = Executor::new(self.order.unwrap_or(Order::Seeded(self.seed)));
+        if let Some(limit) = self.limit {
+            executor.set_limit(limit);
+        }
+        let nodes = self
+            .nodes
+            .clone()
+            .unwrap_or_else(|| SimulationBuilder::new().nodes(3, size(8, 16)).nodes.unwrap_or_default());
+        let cluster = self.cluster(&executor);
+        let mut simulation = Simulation { executor, cluster };
+        simulation.run(async |cluster| {
+            cluster.api().bootstrap().await?;
+            cluster.start_loops();
+            for node in nodes {
+                cluster.add_node(&node.name, node.size);
+            }
+            let count = cluster.nodes().len();
+            let ready = |world: &super::World| world.all::<Node>().filter(|node| node.is_ready()).count() == count;
+            cluster.until("all nodes are ready", READY, ready).await?;
+            Ok::<(), StartError>(())
+        })??;
+        Ok(simulation)
+    }
+
+    fn cluster(self, executor: &Executor) -> SimulatedCluster {
+        let (clock, spawner) = (executor.clock().clone(), executor.spawner());
+        let recorder = Arc::new(Recorder::new(clock.clone()));
+        let ports = CorePorts {
+            store: Arc::new(Heartbeats::beside(recorder.clone())),
+            clock: Arc::new(clock.clone()),
+            entropy: Arc::new(Dice::of(self.seed, DICE_OF_API)),
+        };
+        let service_cidr =
+            ServiceCidr::new(Ipv4Addr::new(10, 96, 0, 0), 12).expect("a range that Kubernetes uses by default");
+        let core = Core::new(ports, ApiConfig { default_runtime: "simulated".into(), service_cidr });
+        let ground = Ground {
+            api: core.client(),
+            logs: core.logs.clone(),
+            clock: clock.clone(),
+            spawner: spawner.clone(),
+            seed: self.seed,
+            life: self.life,
+            start_delay: self.start_delay,
+            jitter: self.jitter,
+            factories: self.factories,
+        };
+        SimulatedCluster::new(core, recorder, Nodes::new(ground), (clock, spawner, self.seed))
+    }
+}
