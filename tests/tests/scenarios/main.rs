@@ -8,6 +8,7 @@ mod history;
 mod nodes;
 mod rollouts;
 mod scheduling;
+mod seeds;
 mod world;
 
 use serde_json::{Value, json};
