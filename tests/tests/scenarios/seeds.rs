@@ -26,7 +26,7 @@ fn each_seed(test: &str, mut play: impl FnMut(u64)) {
     let one: Option<u64> = std::env::var(SEED).ok().map(|seed| seed.parse().expect("STEERSMAN_SEED is a number"));
     for seed in (0..SEEDS).filter(|seed| one.is_none_or(|one| one == *seed)) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| play(seed))) {
-            println!(
+            eprintln!(
                 "seed {seed} fails; to repeat it: {SEED}={seed} cargo test -p steersman-tests --test scenarios {test}"
             );
             resume_unwind(panic);
@@ -59,7 +59,7 @@ async fn turmoil(world: &mut World) {
     let crashing = world.state().await;
     if let Some(pod) = crashing.active("web").iter().find(|p| p.is_ready()) {
         let crashed = world.cluster.crash_pod("default", &pod.metadata.name, 3).await;
-        crashed.unwrap_or_else(|_| println!("{} was on the lost node", pod.metadata.name));
+        crashed.unwrap_or_else(|_| eprintln!("{} was on the lost node", pod.metadata.name));
     }
     world.cluster.start_controllers();
     world.pass(Duration::from_secs(400)).await;
@@ -94,7 +94,7 @@ fn a_seed_gives_the_same_trace_twice_and_no_seed_breaks_a_rule() {
         lived += first.entries().last().map_or(Duration::ZERO, |entry| entry.at);
     });
     let took = began.elapsed() / (2 * played);
-    println!(
+    eprintln!(
         "{played} seeds, {} traces, {} revisions each, {:?} of the cluster in {took:?}",
         hashes.len(),
         revisions / played as usize,
@@ -138,7 +138,7 @@ fn an_hour_passes_as_fast_as_its_work_is_done() {
     });
     ran.expect("it ends");
     let (took, trace) = (began.elapsed(), simulation.trace());
-    println!(
+    eprintln!(
         "an hour of 60 rollouts and a crash loop: {} revisions, {} steps in {took:?}",
         trace.entries().len(),
         simulation.steps()
