@@ -90,6 +90,9 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// Who writes, for conflicts and audit: `kubectl-client-side-apply`, `node-agent`.
     pub field_manager: Str,
+    /// All writes are one transaction: when one is refused, none is done, and the others answer a conflict. They must be about
+    /// different objects. Only in the process of the cluster: over the network it is refused as not supported.
+    pub atomic: bool,
 }
 
 /// Which part of an object an update is about. The other parts stay as they are stored.
@@ -144,7 +147,8 @@ pub trait Client: Send + Sync + 'static {
     /// enters it as created.
     async fn watch(&self, selection: &Selection, after: Revision) -> Result<Box<dyn WatchStream>, ApiError>;
 
-    /// Performs writes in order, each wholly or not at all and independent of the others; one answer for each.
+    /// Performs writes in order, each wholly or not at all and independent of the others unless they are to be
+    /// [`atomic`](WriteOptions::atomic); one answer for each.
     async fn write(&self, writes: Vec<Write>, options: &WriteOptions) -> Vec<Result<Arc<Stored>, ApiError>>;
 
     /// Creates.

@@ -108,6 +108,20 @@ impl Resources {
         }
         list
     }
+
+    /// How many times `request` fits into `self` when nothing is taken; only resources that are asked for count.
+    pub fn fits_times(&self, request: &Resources) -> i64 {
+        let times = |of: i64, requested: i64| if requested > 0 { of.max(0) / requested } else { i64::MAX };
+        let named = [
+            times(self.pods, request.pods),
+            times(self.cpu_milli, request.cpu_milli),
+            times(self.memory_bytes, request.memory_bytes),
+            times(self.storage_bytes, request.storage_bytes),
+        ];
+        let extended =
+            request.extended.iter().map(|(name, amount)| times(self.extended.get(name).copied().unwrap_or(0), *amount));
+        named.into_iter().chain(extended).min().unwrap_or(0)
+    }
 }
 
 /// Whether a pod takes room on its node: bound and not ended.

@@ -13,7 +13,7 @@ impl Call<'_> {
         if manager.len() > 128 {
             return Err(Failure::invalid_parameter("fieldManager", "may not be more than 128 bytes"));
         }
-        Ok(WriteOptions { dry_run: self.query.dry_run()?, field_manager: manager.into() })
+        Ok(WriteOptions { dry_run: self.query.dry_run()?, field_manager: manager.into(), ..WriteOptions::default() })
     }
 
     /// Creates an object.

@@ -10,6 +10,7 @@ mod decide;
 mod demand;
 mod failures;
 pub mod filters;
+mod gang;
 mod lookup;
 mod nodes;
 mod order;

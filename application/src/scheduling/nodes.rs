@@ -13,7 +13,7 @@ use super::{Budget, Demand, SchedulingContext, Weight};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::ledger::{self, Resources};
-use steersman_domain::{Key, Namespace, Node, NodeLedger, Pod, Resource, Revision, Str};
+use steersman_domain::{Gang, Key, Namespace, Node, NodeLedger, Pod, Resource, Revision, Str};
 
 /// One node: the object, what it can give, and what bound pods take.
 #[derive(Clone, Debug)]
@@ -145,6 +145,10 @@ pub struct Nodes {
     /// Pods that take room, by priority.
     priorities: BTreeMap<i32, usize>,
     pub(super) budgets: BTreeMap<Key, Budget>,
+    /// Pods of each gang that have their place, by namespace and name.
+    gangs: BTreeMap<(Str, Str), usize>,
+    /// Pods that lost a place that was kept for them, as they were entered.
+    pub(super) displaced: Vec<Bound>,
     /// How many node objects there are.
     known: usize,
     /// The version of the context that demands and classes were worked out from.
@@ -334,7 +338,7 @@ impl Nodes {
         {
             bound.pod = pod.clone();
             if bound.standing == Standing::Reserved {
-                bound.standing = Standing::There;
+                self.set_standing(&pod.key(), Standing::There);
             }
             return false;
         }
@@ -355,6 +359,7 @@ impl Nodes {
     /// Enters a pod on a node that is known by its index.
     pub(super) fn place(&mut self, pod: Arc<Pod>, load: Arc<Load>, terms: Option<Arc<Demand>>, at: u32) {
         let key = pod.key();
+        self.count_gang(&pod, true);
         let slot = self.vacant.pop().unwrap_or_else(|| u32::try_from(self.bound.len()).unwrap_or(u32::MAX));
         let info = &mut self.infos[at as usize];
         info.enter(&load);
@@ -384,6 +389,9 @@ impl Nodes {
         let slot = self.slots.remove(key)?;
         let bound = self.bound[slot as usize].take()?;
         self.vacant.push(slot);
+        if bound.standing != Standing::Reserved {
+            self.count_gang(&bound.pod, false);
+        }
         if let Some(count) = self.priorities.get_mut(&bound.load.priority) {
             *count -= 1;
             if *count == 0 {
@@ -419,8 +427,29 @@ impl Nodes {
         if let Some(slot) = self.slots.get(key)
             && let Some(bound) = &mut self.bound[*slot as usize]
         {
-            bound.standing = standing;
+            let before = std::mem::replace(&mut bound.standing, standing);
+            let counted = [before, standing].map(|standing| standing != Standing::Reserved);
+            if counted[0] != counted[1] {
+                let pod = bound.pod.clone();
+                self.count_gang(&pod, counted[1]);
+            }
         }
+    }
+
+    /// Counts a pod that has its place, or no longer, among those of its gang.
+    fn count_gang(&mut self, pod: &Pod, comes: bool) {
+        let Some(gang) = pod.gang() else { return };
+        let key = (gang.namespace.clone(), gang.name.clone());
+        let count = self.gangs.entry(key.clone()).or_default();
+        *count = if comes { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.gangs.remove(&key);
+        }
+    }
+
+    /// How many pods of a gang have their place.
+    pub(super) fn gang_members(&self, gang: &Gang<'_>) -> usize {
+        self.gangs.get(&(gang.namespace.clone(), gang.name.clone())).copied().unwrap_or_default()
     }
 
     /// Keeps a place for a pod that waits for others to end.
@@ -454,11 +483,23 @@ impl Nodes {
             return false;
         }
         self.heed(context);
+        self.put_kept(pod, node, context);
+        true
+    }
+
+    /// Keeps a place on a known node for a pod.
+    pub(super) fn put_kept(&mut self, pod: &Arc<Pod>, node: &Str, context: &SchedulingContext) {
         let demand = self.demands.of(pod, context);
         let terms = (!demand.terms.is_empty()).then(|| demand.clone());
         let at = self.entry(node);
         self.reserve(pod.clone(), demand.load.clone(), terms, at);
-        true
+    }
+
+    /// Takes back a placement of the decision that is being made.
+    pub(super) fn unplace(&mut self, key: &Key) {
+        let improved = self.improved;
+        self.take_pod(key);
+        self.improved = improved;
     }
 
     /// A pod is told to make room, or was not after all.

@@ -168,10 +168,17 @@ impl Attempt<'_> {
 
     fn accept(&self, nodes: &mut Nodes, offer: Offer, why: &str) -> Preemption {
         let mut victims = Vec::new();
+        // A gang takes back what it does as a whole; nobody else does.
+        if self.pod.gang().is_none() {
+            nodes.displaced.clear();
+        }
         for key in offer.victims {
             match nodes.is_reserved(&key) {
                 // It has only been promised the place: it looks for another.
-                true => drop(nodes.take_pod(&key)),
+                true => {
+                    let displaced = nodes.take_pod(&key);
+                    nodes.displaced.extend(displaced);
+                }
                 false => {
                     nodes.set_going(&key, true);
                     victims.push(key);

@@ -2,7 +2,7 @@
 //! it leave them.
 
 use super::decide::Attempt;
-use super::{Nodes, SchedulingContext};
+use super::{Nodes, SchedulingContext, gang};
 use std::sync::Arc;
 use steersman_domain::Pod;
 use steersman_domain::ports::Decision;
@@ -10,7 +10,8 @@ use steersman_domain::ports::Decision;
 /// The scheduler as a decision port: hosts may bring their own.
 ///
 /// `schedule` decides on a batch in order and enters each placement into `nodes`, so that later pods see it. It is pure:
-/// equal inputs give equal decisions. A pod that fits nowhere is a decision, not an error.
+/// equal inputs give equal decisions. A pod that fits nowhere is a decision, not an error. Pods of one gang stand next to each
+/// other in a batch.
 pub trait Scheduler: Send + Sync {
     /// One decision for each pod of a known profile, in order.
     fn schedule(&self, nodes: &mut Nodes, pods: &[Arc<Pod>], context: &SchedulingContext) -> Vec<Decision>;
@@ -31,7 +32,15 @@ impl Scheduler for DefaultScheduler {
 pub fn schedule(nodes: &mut Nodes, pods: &[Arc<Pod>], context: &SchedulingContext) -> Vec<Decision> {
     nodes.heed(context);
     let mut decisions = Vec::with_capacity(pods.len());
-    for pod in pods {
+    let mut rest = pods;
+    while let Some((pod, after)) = rest.split_first() {
+        if let Some(gang) = pod.gang() {
+            let members = gang::run(rest, &gang);
+            decisions.extend(gang::decide(nodes, &gang, members, context));
+            rest = &rest[members.len()..];
+            continue;
+        }
+        rest = after;
         let Some(profile) = context.profile(pod) else { continue };
         let demand = nodes.demands.of(pod, context);
         decisions.push(Attempt { pod, demand: &demand, profile, context }.decide(nodes));

@@ -18,6 +18,7 @@ mod parts;
 mod round;
 mod select;
 mod service;
+mod together;
 mod update;
 
 pub use address::{InvalidCidr, ServiceCidr};
@@ -167,6 +168,9 @@ impl Client for Api {
     }
 
     async fn write(&self, writes: Vec<Write>, options: &WriteOptions) -> Vec<Result<Arc<Stored>, ApiError>> {
-        round::perform(self, writes, options).await
+        match options.atomic {
+            true => together::perform(self, writes, options).await,
+            false => round::perform(self, writes, options).await,
+        }
     }
 }

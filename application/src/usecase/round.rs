@@ -13,7 +13,7 @@ use steersman_domain::{Key, Kind, Object, PriorityClass, Revision, Stored, Time}
 
 /// How often one write is planned anew because something moved meanwhile. After the first collision writers queue for the
 /// gate, so more than a handful means that the object changes faster than it can be read.
-const MOST_ATTEMPTS: u32 = 24;
+pub(super) const MOST_ATTEMPTS: u32 = 24;
 
 pub(super) const MODIFIED: &str =
     "the object has been modified; please apply your changes to the latest version and try again";
@@ -115,7 +115,7 @@ pub(super) fn key_of(object: &Object) -> Key {
     Key { kind: object.kind(), namespace: meta.namespace.clone(), name: meta.name.clone() }
 }
 
-fn key_of_write(write: &Write) -> Key {
+pub(super) fn key_of_write(write: &Write) -> Key {
     match write {
         Write::Create(object) | Write::Update(object, _) => key_of(object),
         Write::Delete(key, _) => key.clone(),
@@ -124,7 +124,7 @@ fn key_of_write(write: &Write) -> Key {
 }
 
 impl<'a> Round<'a> {
-    fn new(api: &'a Api, cautious: bool) -> Self {
+    pub(super) fn new(api: &'a Api, cautious: bool) -> Self {
         Round {
             api,
             now: api.now(),
@@ -151,7 +151,7 @@ impl<'a> Round<'a> {
         wait
     }
 
-    async fn plan(&mut self, write: Write) -> Result<Plan, ApiError> {
+    pub(super) async fn plan(&mut self, write: Write) -> Result<Plan, ApiError> {
         match write {
             Write::Create(object) => self.plan_create(object).await,
             Write::Update(object, part) => self.plan_update(object, part).await,
@@ -174,7 +174,14 @@ impl<'a> Round<'a> {
     }
 
     fn enlist(&mut self, item: Item, plan: Plan) {
-        let Plan::Change { op, preconditions, book } = plan else { return };
+        if let Some(index) = self.enter(plan) {
+            self.drafts[index].members.push(item);
+        }
+    }
+
+    /// Enters a plan into the draft that it belongs to; `None`: nothing is to be stored.
+    pub(super) fn enter(&mut self, plan: Plan) -> Option<usize> {
+        let Plan::Change { op, preconditions, book } = plan else { return None };
         self.touched.insert(op.key().clone());
         let index = book.unwrap_or_else(|| {
             self.drafts.push(Draft::default());
@@ -183,7 +190,21 @@ impl<'a> Round<'a> {
         let draft = &mut self.drafts[index];
         draft.preconditions.extend(preconditions);
         draft.ops.push(op);
-        draft.members.push(item);
+        Some(index)
+    }
+
+    /// Everything that was entered, ledgers last, as one transaction.
+    pub(super) fn united(self) -> Txn {
+        let (mut preconditions, mut ops, mut books) = (Vec::new(), Vec::new(), Vec::new());
+        for draft in self.drafts {
+            preconditions.extend(draft.preconditions);
+            ops.extend(draft.ops);
+            books.extend(draft.book);
+        }
+        for book in books {
+            book.close(&mut preconditions, &mut ops);
+        }
+        Txn { preconditions, ops, at: self.now }
     }
 
     /// Sends the round to the store; answers the writes that are to be tried again.

@@ -276,6 +276,22 @@ impl RestartPolicy {
     }
 }
 
+/// The annotation that names the gang of a pod: pods of one namespace and gang are placed all together or not at all.
+pub const GANG: &str = "scheduling.steersman.io/gang";
+/// The annotation that says how many pods make the gang whole.
+pub const GANG_SIZE: &str = "scheduling.steersman.io/gang-size";
+/// The most pods that a gang may need: they are bound in one transaction.
+pub const LARGEST_GANG: usize = 10_000;
+
+/// The gang that a pod belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gang<'a> {
+    pub namespace: &'a Str,
+    pub name: &'a Str,
+    /// How many of its pods are placed together. Further ones are placed as others are.
+    pub size: usize,
+}
+
 impl Pod {
     /// Whether the Ready condition is true.
     pub fn is_ready(&self) -> bool {
@@ -318,6 +334,17 @@ impl Pod {
     /// Whether the pod may take the place of pods of lower priority.
     pub fn preempts(&self) -> bool {
         self.spec.preemption_policy.as_deref() != Some("Never")
+    }
+
+    /// The gang of the pod, by the annotations [`GANG`] and [`GANG_SIZE`]; `None`: it is placed for itself.
+    pub fn gang(&self) -> Option<Gang<'_>> {
+        let annotations = &self.metadata.annotations;
+        if annotations.is_empty() {
+            return None;
+        }
+        let (name, size) = (annotations.get(GANG)?, annotations.get(GANG_SIZE)?);
+        let size = size.parse().ok().filter(|size| (1..=LARGEST_GANG).contains(size))?;
+        Some(Gang { namespace: &self.metadata.namespace, name, size })
     }
 
     /// The grace of an ordinary deletion, in seconds.

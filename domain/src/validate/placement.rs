@@ -3,8 +3,8 @@
 use super::path::{Errors, Path};
 use crate::selector::Selector;
 use crate::{
-    Affinity, LabelSelector, PodAffinityTerm, PodSchedulingGate, Shared, Str, TopologySpreadConstraint,
-    WeightedPodAffinityTerm, names,
+    Affinity, GANG, GANG_SIZE, LARGEST_GANG, LabelSelector, Map, PodAffinityTerm, PodSchedulingGate, Shared, Str,
+    TopologySpreadConstraint, WeightedPodAffinityTerm, names,
 };
 
 /// Affinity and anti-affinity to pods. `path` is that of the affinity.
@@ -46,6 +46,23 @@ fn term(term: &PodAffinityTerm, path: &Path<'_>, errors: &mut Errors) {
         if term.mismatch_label_keys.contains(both) {
             let list = path.field("matchLabelKeys");
             errors.invalid(&list.index(at), both.as_str(), "exists in both matchLabelKeys and mismatchLabelKeys");
+        }
+    }
+}
+
+/// The annotations that make a pod one of a gang. `path` is that of the annotations.
+pub(super) fn gang(annotations: &Map<Str>, path: &Path<'_>, errors: &mut Errors) {
+    match (annotations.get(GANG), annotations.get(GANG_SIZE)) {
+        (None, None) => {}
+        (None, Some(_)) => errors.required(&path.key(GANG), "it names the gang whose size is given"),
+        (Some(_), None) => errors.required(&path.key(GANG_SIZE), "it says how many pods make the gang whole"),
+        (Some(name), Some(size)) => {
+            errors.named(&path.key(GANG), name, names::label(name));
+            if !size.parse().is_ok_and(|size| (1..=LARGEST_GANG).contains(&size)) {
+                let detail =
+                    format!("must be a whole number from 1 to {LARGEST_GANG}: the pods that are placed together");
+                errors.invalid(&path.key(GANG_SIZE), size.as_str(), detail);
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 /// A pod.
 pub(super) fn check(pod: &Pod, errors: &mut Errors) {
+    placement::gang(&pod.metadata.annotations, &Path::root().field("metadata").field("annotations"), errors);
     spec(&pod.spec, &Path::root().field("spec"), errors);
 }
 
@@ -19,6 +20,7 @@ pub(super) fn template(template: &crate::PodTemplateSpec, kind: &str, path: &Pat
     let metadata = path.field("metadata");
     meta::labels(&template.metadata.labels, &metadata.field("labels"), errors);
     meta::annotations(&template.metadata.annotations, &metadata.field("annotations"), errors);
+    placement::gang(&template.metadata.annotations, &metadata.field("annotations"), errors);
     let path = path.field("spec");
     spec(&template.spec, &path, errors);
     match template.spec.restart_policy {

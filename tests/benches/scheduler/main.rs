@@ -2,7 +2,7 @@
 //! bare ordered index that only finds the best fit. Every figure comes with a checksum of the placements, which must be the
 //! same in every run.
 //!
-//! `cargo bench -p steersman-tests --bench scheduler [-- room|large|rules]`; all without a word.
+//! `cargo bench -p steersman-tests --bench scheduler [-- room|large|rules|preempt|gangs]`; all without a word.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -15,7 +15,8 @@ use world::World;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let parts: [(&str, fn()); 3] = [("room", room), ("large", large), ("rules", rules)];
+    let parts: [(&str, fn()); 5] =
+        [("room", room), ("large", large), ("rules", rules), ("preempt", preempt), ("gangs", gangs)];
     for (name, run) in parts {
         if wanted.is_empty() || wanted.iter().any(|w| w == name) {
             run();
@@ -82,4 +83,57 @@ fn rules() {
             "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "a0"}}}]});
         measure(&format!("5,000 nodes, spread over {name}s"), 5000, &[world::with(0, spread)], 20);
     }
+}
+
+/// Important pods that come to a cluster without room; their victims end before the next batch.
+fn preempt() {
+    let mut world = World::new(5000, &world::plain());
+    world.fill(101);
+    let high: Vec<Value> = (0..16)
+        .map(|size| {
+            let mut shape = world::with(size, json!({}));
+            shape["spec"]["priority"] = 1000.into();
+            shape
+        })
+        .collect();
+    world.templates(&high);
+    let (mut decided, mut time, mut preempted, mut victims) = (0, std::time::Duration::ZERO, 0, 0);
+    for _ in 0..40 {
+        let batch = world.batch(250);
+        let start = Instant::now();
+        let ended = world.preempt(&batch);
+        time += start.elapsed();
+        decided += batch.len();
+        preempted += ended.len();
+        for preemption in ended {
+            victims += preemption.victims.len();
+            world.end(&preemption.victims);
+        }
+    }
+    let rate = decided as f64 / time.as_secs_f64();
+    println!(
+        "{:<34} {rate:>10.0} decisions/s, {preempted} of {decided} preempted {victims} pods, checksum {:016x}",
+        "5,000 nodes without room, preempting", world.checksum
+    );
+}
+
+/// Gangs of eight.
+fn gangs() {
+    let mut world = World::new(5000, &world::plain());
+    world.fill(80);
+    world.templates(&(0..16).map(|size| world::with(size, json!({}))).collect::<Vec<_>>());
+    let (mut decided, mut time, mut placed) = (0, std::time::Duration::ZERO, 0);
+    for _ in 0..100 {
+        let batch = world.gangs(125, 8);
+        let start = Instant::now();
+        placed += world.schedule(&batch);
+        time += start.elapsed();
+        decided += batch.len();
+        world.forget_some(batch.len());
+    }
+    let rate = decided as f64 / time.as_secs_f64();
+    println!(
+        "{:<34} {rate:>10.0} decisions/s, {placed} of {decided} placed, checksum {:016x}",
+        "5,000 nodes, gangs of eight", world.checksum
+    );
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use std::sync::Arc;
 use steersman_application::scheduling::{DefaultScheduler, Nodes, Scheduler as _, SchedulingContext, default_profiles};
-use steersman_domain::ports::Placement;
-use steersman_domain::{Key, Node, Pod, Resource as _};
+use steersman_domain::ports::{Placement, Preemption};
+use steersman_domain::{GANG, GANG_SIZE, Key, Node, Pod, Resource as _};
 
 /// A linear congruential generator (Knuth's constants): the same chance in every run.
 pub(crate) struct Dice(u64);
@@ -119,13 +119,54 @@ impl World {
         let before = self.placed.len();
         for decision in decisions {
             if let Placement::Node(node) = &decision.placement {
-                for byte in node.bytes() {
-                    self.checksum = (self.checksum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-                }
+                node.bytes().for_each(|byte| self.note(byte));
                 self.placed.push(decision.pod.key());
             }
         }
         self.placed.len() - before
+    }
+
+    /// Pods of gangs, those of one gang alike.
+    pub(crate) fn gangs(&mut self, count: usize, size: usize) -> Vec<Arc<Pod>> {
+        let mut batch = Vec::with_capacity(count * size);
+        for _ in 0..count {
+            let template = self.templates[self.dice.roll(self.templates.len())].clone();
+            let gang = format!("gang-{}", self.made);
+            for _ in 0..size {
+                let mut pod = template.clone();
+                self.made += 1;
+                pod.metadata.name = format!("pod-{:08}", self.made).into();
+                pod.metadata.annotations.insert(GANG, gang.as_str().into());
+                pod.metadata.annotations.insert(GANG_SIZE, size.to_string().into());
+                batch.push(Arc::new(pod));
+            }
+        }
+        batch
+    }
+
+    /// Decides, and answers the preemptions.
+    pub(crate) fn preempt(&mut self, batch: &[Arc<Pod>]) -> Vec<Preemption> {
+        let decisions = DefaultScheduler.schedule(&mut self.nodes, batch, &self.context);
+        let preempts = decisions.into_iter().filter_map(|decision| match decision.placement {
+            Placement::Preempt(preemption) => Some(preemption),
+            Placement::Node(_) | Placement::Unschedulable(_) => None,
+        });
+        let all: Vec<Preemption> = preempts.collect();
+        for byte in all.iter().flat_map(|p| p.node.bytes()) {
+            self.note(byte);
+        }
+        all
+    }
+
+    /// Pods end.
+    pub(crate) fn end(&mut self, pods: &[Key]) {
+        for pod in pods {
+            self.nodes.remove_pod(pod);
+        }
+    }
+
+    fn note(&mut self, byte: u8) {
+        self.checksum = (self.checksum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
     }
 
     /// From now on pods of these shapes come.

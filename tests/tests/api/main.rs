@@ -10,5 +10,6 @@ mod requests;
 mod reviews;
 mod rooms;
 mod services;
+mod together;
 mod watches;
 mod world;

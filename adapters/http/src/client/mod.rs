@@ -278,6 +278,11 @@ impl Client for RemoteClient {
     }
 
     async fn write(&self, writes: Vec<Write>, options: &WriteOptions) -> Vec<Result<Arc<Stored>, ApiError>> {
+        if options.atomic {
+            let only =
+                "writes are done together only in the process of the cluster; over the network, send them one by one";
+            return writes.iter().map(|_| Err(ApiError::NotSupported(only.into()))).collect();
+        }
         let mut answers = Vec::with_capacity(writes.len());
         let (mut wave, mut touched) = (Vec::new(), BTreeSet::new());
         for write in writes {

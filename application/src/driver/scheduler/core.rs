@@ -16,13 +16,54 @@ use steersman_domain::{
 /// Pods per pass: bounds a group in the store and the time until the next change is seen.
 const BATCH: usize = 1000;
 
-/// One pass: decisions, and the writes that carry them out (binds first, in the order of the decisions).
+/// One pass: decisions, and the writes that carry them out.
 #[derive(Debug)]
 pub struct Pass {
     pub decisions: Vec<Decision>,
+    /// Writes that are independent of each other, binds first.
     pub writes: Vec<Write>,
+    /// The decisions, by their place, whose binds lead the writes.
+    bound: Vec<usize>,
+    /// For each gang that has its places: the decisions that are carried out together.
+    pub gangs: Vec<Vec<usize>>,
     /// Pods that are to end: where their deletion stands among the writes, which, and for whom.
     victims: Vec<(usize, Key, Arc<Pod>)>,
+}
+
+impl Pass {
+    /// The binds of some decisions.
+    pub fn binds(&self, decisions: &[usize]) -> Vec<Write> {
+        decisions.iter().filter_map(|at| self.decisions.get(*at)).filter_map(bind).collect()
+    }
+}
+
+fn bind(decision: &Decision) -> Option<Write> {
+    let Placement::Node(node) = &decision.placement else { return None };
+    let pod = &decision.pod;
+    Some(Write::Bind { pod: pod.key(), uid: pod.metadata.uid.clone(), node: node.clone() })
+}
+
+/// Which decisions are binds for themselves, and which are those of gangs.
+fn sorted(decisions: &[Decision]) -> (Vec<usize>, Vec<Vec<usize>>) {
+    let (mut alone, mut gangs) = (Vec::new(), Vec::<Vec<usize>>::new());
+    let mut last = None;
+    for (at, decision) in decisions.iter().enumerate() {
+        if !matches!(decision.placement, Placement::Node(_)) {
+            continue;
+        }
+        match decision.pod.gang() {
+            None => alone.push(at),
+            Some(gang) => {
+                let name = (gang.namespace, gang.name);
+                match gangs.last_mut().filter(|_| last == Some(name)) {
+                    Some(members) => members.push(at),
+                    None => gangs.push(vec![at]),
+                }
+                last = Some(name);
+            }
+        }
+    }
+    (alone, gangs)
 }
 
 /// The scheduler without its loop.
@@ -144,13 +185,8 @@ impl SchedulerCore {
         self.queue.tick(self.clock.monotonic());
         let pods = self.queue.take(BATCH);
         let decisions = self.scheduler.schedule(&mut self.nodes, &pods, &self.context);
-        let binds = decisions.iter().filter_map(|d| match &d.placement {
-            Placement::Node(node) => {
-                Some(Write::Bind { pod: d.pod.key(), uid: d.pod.metadata.uid.clone(), node: node.clone() })
-            }
-            Placement::Unschedulable(_) | Placement::Preempt(_) => None,
-        });
-        let mut writes: Vec<Write> = binds.collect();
+        let (bound, gangs) = sorted(&decisions);
+        let mut writes: Vec<Write> = bound.iter().filter_map(|at| bind(&decisions[*at])).collect();
         let mut victims = Vec::new();
         for decision in &decisions {
             match &decision.placement {
@@ -179,7 +215,7 @@ impl SchedulerCore {
             .filter_map(|(victim, by)| self.evict(&victim, &by, &mut writes).map(|at| (at, victim, by)))
             .collect();
         debug_assert!(victims.iter().all(|(at, ..)| *at >= first_victim));
-        Pass { decisions, writes, victims }
+        Pass { decisions, writes, bound, gangs, victims }
     }
 
     /// The writes that end a pod so that another has its place: why it ends, then its deletion. Answers where the deletion
@@ -187,7 +223,10 @@ impl SchedulerCore {
     fn evict(&self, victim: &Key, by: &Pod, writes: &mut Vec<Write>) -> Option<usize> {
         let pod = self.nodes.bound(victim)?;
         let mut told = Pod::clone(pod);
-        let message = format!("default-scheduler: preempting to accommodate a higher priority pod ({})", by.key());
+        let message = format!(
+            "default-scheduler: preempting to accommodate a higher priority pod ({}/{})",
+            by.metadata.namespace, by.metadata.name
+        );
         let now = self.clock.now().truncated();
         let condition = Condition::new("DisruptionTarget", true, "PreemptionByScheduler", &message, now);
         if set_condition(&mut told.status.conditions, condition) {
@@ -195,21 +234,25 @@ impl SchedulerCore {
             told.metadata.resource_version = pod.metadata.resource_version;
             writes.push(Write::Update(Object::Pod(Arc::new(told)), Part::Status));
         }
-        let node = &pod.spec.node_name;
-        writes.push(self.event(pod, "Normal", "Preempted", format!("Preempted by pod {} on node {node}", by.key())));
         let options = DeleteOptions { uid: Some(pod.metadata.uid.clone()), ..DeleteOptions::default() };
         writes.push(Write::Delete(victim.clone(), options));
-        Some(writes.len() - 1)
+        let deletion = writes.len() - 1;
+        let preempted =
+            format!("Preempted by pod {}/{} on node {}", by.metadata.namespace, by.metadata.name, pod.spec.node_name);
+        writes.push(self.event(pod, "Normal", "Preempted", preempted));
+        Some(deletion)
     }
 
-    /// Takes in the answers to a pass; answers the events to record.
-    pub fn settle(&mut self, pass: &Pass, answers: &[Result<Arc<Stored>, ApiError>]) -> Vec<Write> {
+    /// Takes in the answers to the binds of decisions; answers the events to record.
+    pub fn settle_binds(
+        &mut self,
+        pass: &Pass,
+        decisions: &[usize],
+        answers: &[Result<Arc<Stored>, ApiError>],
+    ) -> Vec<Write> {
         let mut events = Vec::new();
-        let placed = pass.decisions.iter().filter_map(|d| match &d.placement {
-            Placement::Node(node) => Some((d, node)),
-            Placement::Unschedulable(_) | Placement::Preempt(_) => None,
-        });
-        for ((decision, node), answer) in placed.zip(answers) {
+        for (decision, answer) in decisions.iter().filter_map(|at| pass.decisions.get(*at)).zip(answers) {
+            let Placement::Node(node) = &decision.placement else { continue };
             let key = decision.pod.key();
             match answer {
                 Ok(stored) => {
@@ -229,6 +272,12 @@ impl SchedulerCore {
                 }
             }
         }
+        events
+    }
+
+    /// Takes in the answers to the writes of a pass; answers the events to record.
+    pub fn settle(&mut self, pass: &Pass, answers: &[Result<Arc<Stored>, ApiError>]) -> Vec<Write> {
+        let events = self.settle_binds(pass, &pass.bound, answers);
         for (at, victim, by) in &pass.victims {
             match answers.get(*at) {
                 Some(Ok(stored)) => self.put_deleted(stored),

@@ -55,7 +55,12 @@ async fn follow(core: &mut SchedulerCore, client: &dyn Client, clock: &dyn Clock
         }
         let options = WriteOptions { field_manager: "scheduler".into(), ..WriteOptions::default() };
         let answers = client.write(pass.writes.clone(), &options).await;
-        let events = core.settle(&pass, &answers);
+        let mut events = core.settle(&pass, &answers);
+        let together = WriteOptions { atomic: true, ..options.clone() };
+        for gang in &pass.gangs {
+            let answers = client.write(pass.binds(gang), &together).await;
+            events.extend(core.settle_binds(&pass, gang, &answers));
+        }
         if !events.is_empty() {
             // An event that cannot be recorded is no reason to stop scheduling.
             client.write(events, &options).await;

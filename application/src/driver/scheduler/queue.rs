@@ -6,7 +6,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use steersman_domain::{Key, Pod, Resource};
+use steersman_domain::{Key, Pod, Resource, Str};
 
 /// The first back-off after a failed bind, doubled each time, as kube-scheduler does.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
@@ -42,7 +42,13 @@ pub struct Queue {
     pods: BTreeMap<Key, Waiting>,
     /// The highest priority first, then in the order of arrival.
     ready: BTreeSet<(Reverse<i32>, u64, Key)>,
+    /// The waiting pods of each gang, by namespace and name: they are tried together.
+    gangs: BTreeMap<(Str, Str), BTreeSet<Key>>,
     arrivals: u64,
+}
+
+fn gang_key(pod: &Pod) -> Option<(Str, Str)> {
+    pod.gang().map(|gang| (gang.namespace.clone(), gang.name.clone()))
 }
 
 impl Queue {
@@ -50,7 +56,9 @@ impl Queue {
     pub fn put(&mut self, pod: &Arc<Pod>) {
         let key = pod.key();
         match self.pods.get_mut(&key) {
-            Some(waiting) if waiting.pod.metadata.uid == pod.metadata.uid => {
+            Some(waiting)
+                if waiting.pod.metadata.uid == pod.metadata.uid && gang_key(&waiting.pod) == gang_key(pod) =>
+            {
                 let same = waiting.pod.spec == pod.spec && waiting.pod.metadata.labels == pod.metadata.labels;
                 waiting.pod = pod.clone();
                 if !same && waiting.place == Place::Unschedulable {
@@ -64,6 +72,9 @@ impl Queue {
                 let arrival = self.arrivals;
                 let waiting = Waiting { pod: pod.clone(), place: Place::Ready, failures: 0, arrival };
                 self.ready.insert(waiting.turn(&key));
+                if let Some(gang) = gang_key(pod) {
+                    self.gangs.entry(gang).or_default().insert(key.clone());
+                }
                 self.pods.insert(key, waiting);
             }
         }
@@ -73,16 +84,38 @@ impl Queue {
     pub fn remove(&mut self, key: &Key) {
         if let Some(waiting) = self.pods.remove(key) {
             self.ready.remove(&waiting.turn(key));
+            if let Some(gang) = gang_key(&waiting.pod)
+                && let Some(members) = self.gangs.get_mut(&gang)
+            {
+                members.remove(key);
+                if members.is_empty() {
+                    self.gangs.remove(&gang);
+                }
+            }
         }
     }
 
-    /// Takes up to `limit` ready pods to try; each must be answered by `remove`, `unschedulable` or `failed`.
+    /// Takes ready pods to try, up to `limit`, and with the first of a gang all others that do not back off, next to each
+    /// other, whatever the limit. Each must be answered by `remove`, `unschedulable` or `failed`.
     pub fn take(&mut self, limit: usize) -> Vec<Arc<Pod>> {
         let mut taken = Vec::new();
         while taken.len() < limit
             && let Some((_, _, key)) = self.ready.pop_first()
         {
-            taken.extend(self.pods.get(&key).map(|w| w.pod.clone()));
+            let Some(waiting) = self.pods.get(&key) else { continue };
+            match gang_key(&waiting.pod).and_then(|gang| self.gangs.get(&gang)) {
+                None => taken.push(waiting.pod.clone()),
+                Some(members) => {
+                    let mates = members.iter().filter_map(|key| self.pods.get_key_value(key));
+                    let mut mates: Vec<(&Key, &Waiting)> =
+                        mates.filter(|(_, w)| !matches!(w.place, Place::BackingOff(_))).collect();
+                    mates.sort_by_key(|(_, w)| w.arrival);
+                    for (key, waiting) in mates {
+                        self.ready.remove(&waiting.turn(key));
+                        taken.push(waiting.pod.clone());
+                    }
+                }
+            }
         }
         taken
     }

@@ -1,7 +1,9 @@
 //! Decisions of the whole: filters, scores and their words.
 
 mod alike;
+mod gangs;
 mod neighbours;
+mod preemption;
 
 use super::*;
 use std::sync::Arc;
