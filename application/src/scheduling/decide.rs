@@ -3,8 +3,9 @@
 //! further down the order is worse by the score that makes the order. Pods whose rules rank nodes by other pods are the
 //! exception: for them every node that can take them is scored.
 
-use super::class::Class;
+use super::class::{Class, UNSUITABLE};
 use super::order::{Entry, Rank, Room};
+use super::preempt::Level;
 use super::profile::Profile;
 use super::ranking::{Ranking, entry};
 use super::summary::Tally;
@@ -80,19 +81,30 @@ impl<'a> Begun<'a> {
 
     /// Why a node cannot take the pod: the first filter of the profile that says no.
     pub(super) fn rejection(&self, info: &NodeInfo) -> Option<(&'static str, Reason)> {
+        self.reject(self.asked(|_| true), info)
+    }
+
+    /// The filters and checks that a node is asked, in the order of the profile.
+    fn asked(&self, which: impl Fn(&dyn Filter) -> bool) -> impl Iterator<Item = Asked<'_>> {
         let mut checks = self.checks.iter().peekable();
-        for (n, filter) in self.profile.filters().iter().enumerate() {
-            if filter.basis() != Basis::Pods {
-                if !filter.passes(self.demand, info) {
-                    return Some((filter.name(), filter.explain(self.demand, info)));
-                }
-            } else if let Some((_, check)) = checks.next_if(|(at, _)| *at == n)
-                && !check.passes(info)
-            {
-                return Some((filter.name(), check.explain(info)));
+        self.profile.filters().iter().enumerate().filter_map(move |(n, filter)| {
+            let check = checks.next_if(|(at, _)| *at == n);
+            match filter.basis() {
+                Basis::Pods => check.map(|(_, check)| Asked::Check(filter.name(), &**check)),
+                Basis::Node | Basis::Room => which(&**filter).then_some(Asked::Filter(&**filter)),
             }
-        }
-        None
+        })
+    }
+
+    fn reject<'b>(
+        &self,
+        asked: impl IntoIterator<Item = Asked<'b>>,
+        info: &NodeInfo,
+    ) -> Option<(&'static str, Reason)> {
+        asked.into_iter().find_map(|asked| match asked {
+            Asked::Filter(f) => (!f.passes(self.demand, info)).then(|| (f.name(), f.explain(self.demand, info))),
+            Asked::Check(name, check) => (!check.passes(info)).then(|| (name, check.explain(info))),
+        })
     }
 
     /// Scores a node, on top of the scores that depend on the node alone.
@@ -169,6 +181,21 @@ impl<'a> Begun<'a> {
     }
 }
 
+/// Who is asked about a node.
+#[derive(Clone, Copy)]
+enum Asked<'a> {
+    Filter(&'a dyn Filter),
+    Check(&'static str, &'a dyn Check),
+}
+
+/// Why a pod fits nowhere.
+struct Refusal {
+    summary: String,
+    verdicts: Arc<Vec<NodeVerdict>>,
+    /// Where there would be room if pods of lower priority ended.
+    levels: Vec<Level>,
+}
+
 /// What a decision found.
 pub(super) struct Found {
     pub(super) node: Option<u32>,
@@ -198,8 +225,8 @@ impl Attempt<'_> {
             nodes.place(self.pod.clone(), self.demand.load.clone(), terms, at);
             return decision(Placement::Node(nodes.infos[at as usize].name.clone()), Arc::new(found.verdicts));
         }
-        let (summary, verdicts) = self.fail(nodes);
-        if let Some(preemption) = self.preempt(nodes, nominated, &summary) {
+        let Refusal { summary, verdicts, levels } = self.fail(nodes);
+        if let Some(preemption) = self.preempt(nodes, nominated, levels, &summary) {
             return decision(Placement::Preempt(preemption), verdicts);
         }
         let at = self.changes(nodes);
@@ -291,25 +318,37 @@ impl Attempt<'_> {
     }
 
     /// Why the pod fits nowhere.
-    fn fail(&self, nodes: &Nodes) -> (String, Arc<Vec<NodeVerdict>>) {
+    fn fail(&self, nodes: &mut Nodes) -> Refusal {
+        let (place, class) = nodes.classes.take(self.demand, self.profile, &nodes.infos);
+        let refusal = self.refusal(nodes, &class);
+        nodes.classes.put_back(place, class);
+        refusal
+    }
+
+    fn refusal(&self, nodes: &Nodes, class: &Class) -> Refusal {
         let eligible = match self.demand.terms.spread.is_empty() {
             true => Eligible::default(),
             false => super::eligible(self.demand, &nodes.infos),
         };
         let situation = Situation { pod: self.pod, demand: self.demand, nodes, eligible: &eligible };
         let begun = Begun::new(self.profile, &situation);
-        let (mut tally, mut verdicts) = (Tally::default(), Vec::new());
-        for (_, info) in nodes.iter() {
-            let rejected = begun.rejection(info);
-            tally.count(rejected.as_ref());
-            if verdicts.len() < MOST_VERDICTS
-                && let Some(rejected) = rejected
-            {
-                verdicts.push(rejection(info, rejected));
+        // What the node objects say is known of those that suit.
+        let asked: Vec<Asked<'_>> = begun.asked(|f| f.basis() == Basis::Room && f.concerns(self.demand)).collect();
+        let reject = |info: &NodeInfo| match class.suits(info.index) {
+            UNSUITABLE => begun.rejection(info),
+            _ => begun.reject(asked.iter().copied(), info),
+        };
+        let preempts = self.may_preempt(nodes);
+        let (mut tally, mut levels) = (Tally::default(), Vec::new());
+        for info in nodes.infos.iter().filter(|info| info.node.is_some()) {
+            tally.count(reject(info).as_ref());
+            if preempts && class.suits(info.index) != UNSUITABLE {
+                levels.extend(Level::of(self.demand, info));
             }
         }
-        drop(begun);
-        (tally.summary(self.demand, self.context), Arc::new(verdicts))
+        let rejected = nodes.iter().filter_map(|(_, info)| Some(rejection(info, reject(info)?)));
+        let verdicts = Arc::new(rejected.take(MOST_VERDICTS).collect());
+        Refusal { summary: tally.summary(self.demand, self.context), verdicts, levels }
     }
 }
 

@@ -5,7 +5,7 @@ use super::class::Classes;
 use super::demand::{Demands, Load};
 use super::failures::Failures;
 use super::lookup::Lookup;
-use super::order::Room;
+use super::order::{Room, room};
 use super::ranking::Rankings;
 use super::terms::Terms;
 use super::topology::Topology;
@@ -52,13 +52,7 @@ impl NodeInfo {
 
     /// Cpu, memory and pods that are free; negative where a node shrank below what it has.
     pub(super) fn free(&self) -> Room {
-        let (of, taken) = (&self.allocatable, &self.taken.allocated);
-        let pods = of.pods.saturating_sub(taken.pods).clamp(i64::from(i32::MIN), i64::from(i32::MAX));
-        Room {
-            cpu: of.cpu_milli.saturating_sub(taken.cpu_milli),
-            memory: of.memory_bytes.saturating_sub(taken.memory_bytes),
-            pods: i32::try_from(pods).unwrap_or(i32::MAX),
-        }
+        room(&self.allocatable, &self.taken.allocated)
     }
 
     fn enter(&mut self, load: &Load) {

@@ -2,6 +2,8 @@
 //! has free: a search walks the order and steps over whole chunks that cannot help. Inserting and removing cost one search
 //! and one short move.
 
+use steersman_domain::ledger::Resources;
+
 /// Entries of a chunk at most; a full one is cut in half.
 const CHUNK: usize = 32;
 /// Chunks of a block at most.
@@ -29,6 +31,16 @@ impl Room {
         self.cpu = self.cpu.max(by.cpu);
         self.memory = self.memory.max(by.memory);
         self.pods = self.pods.max(by.pods);
+    }
+}
+
+/// Cpu, memory and pods that are free; negative where more is taken than there is.
+pub(super) fn room(of: &Resources, taken: &Resources) -> Room {
+    let pods = of.pods.saturating_sub(taken.pods).clamp(i64::from(i32::MIN), i64::from(i32::MAX));
+    Room {
+        cpu: of.cpu_milli.saturating_sub(taken.cpu_milli),
+        memory: of.memory_bytes.saturating_sub(taken.memory_bytes),
+        pods: i32::try_from(pods).unwrap_or(i32::MAX),
     }
 }
 

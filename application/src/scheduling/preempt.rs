@@ -4,12 +4,11 @@
 //! the least sum of priorities, then the fewest, then those that started last, then the first node by name. Chains are bounded, because
 //! a victim always has a lower priority than the pod that takes its place.
 
-use super::class::Class;
 use super::decide::{Attempt, Begun};
 use super::nodes::{Bound, NodeInfo, Nodes};
-use super::order::Room;
+use super::order::room;
 use super::{Demand, Eligible, Situation};
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use steersman_domain::ledger::{Resources, host_port_conflict};
 use steersman_domain::ports::Preemption;
 use steersman_domain::selector::Selector;
@@ -51,20 +50,20 @@ struct Offer {
 impl Attempt<'_> {
     /// The place that can be made for the pod; `None`: none, or it may not preempt. The pod is entered there, so that what
     /// becomes free is kept for it.
-    pub(super) fn preempt(&self, nodes: &mut Nodes, nominated: Option<u32>, why: &str) -> Option<Preemption> {
-        let priority = self.demand.load.priority;
+    pub(super) fn preempt(
+        &self,
+        nodes: &mut Nodes,
+        nominated: Option<u32>,
+        levels: Vec<Level>,
+        why: &str,
+    ) -> Option<Preemption> {
         if let Some(at) = nominated.filter(|at| self.still_waits(nodes, *at)) {
             let node = nodes.infos[at as usize].name.clone();
             self.reserve(nodes, at);
             let reason = format!("waits for the pods that it preempts on {node} to end");
             return Some(Preemption { node, victims: Vec::new(), why: reason, unschedulable: why.to_owned() });
         }
-        if !self.pod.preempts() || !nodes.has_lower(priority) {
-            return None;
-        }
-        let (place, class) = nodes.classes.take(self.demand, self.profile, &nodes.infos);
-        let mut offers = self.offers(nodes, &class);
-        nodes.classes.put_back(place, class);
+        let mut offers = self.offers(nodes, levels);
         offers.sort_by_key(|offer| offer.price);
         for offer in offers.into_iter().take(MOST_TRIED) {
             if self.would_fit(nodes, &offer) {
@@ -80,17 +79,19 @@ impl Attempt<'_> {
         nodes.infos.get(at as usize).is_some_and(|info| info.node.is_some() && nodes.bound_on(info).any(lower))
     }
 
-    /// What each node that suits would cost, as far as room and ports go.
-    fn offers(&self, nodes: &Nodes, class: &Class) -> Vec<Offer> {
-        let members = class.groups.values().flatten().map(|at| &nodes.infos[*at as usize]);
-        let mut levels: Vec<(i32, u64, u32)> =
-            members.filter_map(|info| level(self.demand, info).map(|level| (level, info.order, info.index))).collect();
+    /// Whether the pod may end others, and there are any that it may end.
+    pub(super) fn may_preempt(&self, nodes: &Nodes) -> bool {
+        self.pod.preempts() && nodes.has_lower(self.demand.load.priority)
+    }
+
+    /// What the cheapest nodes would cost, as far as room and ports go.
+    fn offers(&self, nodes: &Nodes, mut levels: Vec<Level>) -> Vec<Offer> {
         if levels.len() > MOST_PRICED {
             levels.select_nth_unstable(MOST_PRICED);
             levels.truncate(MOST_PRICED);
         }
         levels.sort_unstable();
-        levels.iter().filter_map(|(_, _, at)| self.offer(nodes, &nodes.infos[*at as usize])).collect()
+        levels.iter().filter_map(|level| self.offer(nodes, &nodes.infos[level.node as usize])).collect()
     }
 
     /// The fewest and least important pods of a node without which this one has room there.
@@ -98,39 +99,37 @@ impl Attempt<'_> {
         let priority = self.demand.load.priority;
         let (going, mut lower): (Vec<&Bound>, Vec<&Bound>) =
             nodes.bound_on(info).filter(|b| b.load.priority < priority || b.is_going()).partition(|b| b.is_going());
-        let mut taken = info.taken.clone();
-        for bound in going.iter().chain(&lower) {
-            taken.allocated.subtract(&bound.load.request);
-            for port in &bound.load.host_ports {
-                if let Ok(at) = taken.host_ports.binary_search(port) {
-                    taken.host_ports.remove(at);
-                }
-            }
-        }
-        let fits = |taken: &Resources| taken.shortages(&info.allocatable, self.demand.request()).is_empty();
+        let mut taken = info.taken.allocated.clone();
+        going.iter().chain(&lower).for_each(|bound| taken.subtract(&bound.load.request));
+        let fits = |taken: &Resources| match self.demand.beyond {
+            true => taken.shortages(&info.allocatable, self.demand.request()).is_empty(),
+            false => self.demand.need.fits(&room(&info.allocatable, taken)),
+        };
         let conflicts = |ports: &[Str]| self.demand.load.host_ports.iter().any(|port| host_port_conflict(ports, port));
-        if !fits(&taken.allocated) || conflicts(&taken.host_ports) {
+        if !fits(&taken) || !self.demand.load.host_ports.is_empty() && conflicts(&remaining(info, &going, &lower)) {
             return None;
         }
         // The most important are let off first, and before all those whose budgets are spent.
         let breaks = broken(nodes, &lower);
-        lower.sort_by_key(|b| {
-            let spent = breaks.contains(&b.pod.key());
-            (Reverse(spent), Reverse(b.load.priority), started(&b.pod), b.pod.key())
+        let is_spent = |b: &Bound| !breaks.is_empty() && breaks.contains(&b.pod.key());
+        lower.sort_by(|a, b| {
+            let standing = |b: &Bound| (Reverse(is_spent(b)), Reverse(b.load.priority), started(&b.pod));
+            standing(a).cmp(&standing(b)).then_with(|| by_name(a, b))
         });
         let mut victims: Vec<&Bound> = Vec::new();
         for bound in lower {
-            let mut with = taken.allocated.clone();
-            with.add(&bound.load.request);
-            if fits(&with) && !conflicts(&bound.load.host_ports) {
-                taken.allocated = with;
-            } else {
+            taken.add(&bound.load.request);
+            if !fits(&taken) || conflicts(&bound.load.host_ports) {
+                taken.subtract(&bound.load.request);
                 victims.push(bound);
             }
         }
-        victims.sort_by_key(|b| (b.load.priority, Reverse(started(&b.pod)), b.pod.key()));
+        victims.sort_by(|a, b| {
+            let standing = |b: &Bound| (b.load.priority, Reverse(started(&b.pod)));
+            standing(a).cmp(&standing(b)).then_with(|| by_name(a, b))
+        });
         let price = (
-            victims.iter().filter(|b| breaks.contains(&b.pod.key())).count(),
+            victims.iter().filter(|b| is_spent(b)).count(),
             victims.last().map_or(i32::MIN, |b| b.load.priority),
             // Priorities may be negative: shifted, so that fewer victims are never dearer.
             victims.iter().map(|b| i64::from(b.load.priority) - i64::from(i32::MIN)).sum(),
@@ -206,20 +205,45 @@ impl Attempt<'_> {
     }
 }
 
-/// The highest priority that has to give way on a node so that there is room; `None`: there is none even then.
-fn level(demand: &Demand, info: &NodeInfo) -> Option<i32> {
-    let lower = info.by_priority.iter().take_while(|(priority, _)| *priority < demand.load.priority);
-    let mut free: Room = info.free();
-    for (priority, sum) in lower {
-        free.cpu = free.cpu.saturating_add(sum.cpu_milli);
-        free.memory = free.memory.saturating_add(sum.memory_bytes);
-        free.pods = free.pods.saturating_add(i32::try_from(sum.pods).unwrap_or(i32::MAX));
-        // Other resources are looked at with the price.
-        if demand.need.fits(&free) {
-            return Some(*priority);
+/// A node where there would be room if pods of lower priority ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Level {
+    /// The highest priority that has to give way.
+    priority: i32,
+    order: u64,
+    node: u32,
+}
+
+impl Level {
+    /// `None`: there is no room even then. Ports, and resources beyond cpu, memory and pods, are looked at with the price.
+    pub(super) fn of(demand: &Demand, info: &NodeInfo) -> Option<Self> {
+        let mut free = info.free();
+        for (priority, sum) in info.by_priority.iter().take_while(|(priority, _)| *priority < demand.load.priority) {
+            free.cpu = free.cpu.saturating_add(sum.cpu_milli);
+            free.memory = free.memory.saturating_add(sum.memory_bytes);
+            free.pods = free.pods.saturating_add(i32::try_from(sum.pods).unwrap_or(i32::MAX));
+            if demand.need.fits(&free) {
+                return Some(Level { priority: *priority, order: info.order, node: info.index });
+            }
+        }
+        None
+    }
+}
+
+/// The ports that are taken on a node once these have left.
+fn remaining(info: &NodeInfo, going: &[&Bound], lower: &[&Bound]) -> Vec<Str> {
+    let mut ports = info.taken.host_ports.clone();
+    for port in going.iter().chain(lower).flat_map(|bound| &bound.load.host_ports) {
+        if let Ok(at) = ports.binary_search(port) {
+            ports.remove(at);
         }
     }
-    None
+    ports
+}
+
+fn by_name(a: &Bound, b: &Bound) -> Ordering {
+    let (a, b) = (&a.pod.metadata, &b.pod.metadata);
+    (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name))
 }
 
 /// The pods whose end would break a budget, if all of these ended.

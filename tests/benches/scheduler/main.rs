@@ -88,7 +88,7 @@ fn rules() {
 /// Important pods that come to a cluster without room; their victims end before the next batch.
 fn preempt() {
     let mut world = World::new(5000, &world::plain());
-    world.fill(101);
+    world.fill_up();
     let high: Vec<Value> = (0..16)
         .map(|size| {
             let mut shape = world::with(size, json!({}));

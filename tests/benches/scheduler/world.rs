@@ -193,6 +193,16 @@ impl World {
         }
     }
 
+    /// Fills the cluster until hardly a pod finds a place.
+    pub(crate) fn fill_up(&mut self) {
+        loop {
+            let batch = self.batch(1000);
+            if self.schedule(&batch) < 10 {
+                return;
+            }
+        }
+    }
+
     /// Ends as many pods, anywhere.
     pub(crate) fn forget_some(&mut self, count: usize) {
         for _ in 0..count.min(self.placed.len()) {

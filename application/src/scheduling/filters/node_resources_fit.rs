@@ -37,22 +37,28 @@ impl Filter for NodeResourcesFit {
     }
 
     fn explain(&self, pod: &Demand, node: &NodeInfo) -> Reason {
-        let short = node.taken.allocated.shortages(&node.allocatable, pod.request());
-        let mut words = short.iter().map(|s| -> Reason {
-            match s.resource.as_str() {
-                "pods" => "Too many pods".into(),
-                "cpu" => "Insufficient cpu".into(),
-                "memory" => "Insufficient memory".into(),
-                other => format!("Insufficient {other}").into(),
-            }
-        });
-        match (words.next(), words.next()) {
-            (None, _) => "Insufficient resources".into(),
-            (Some(one), None) => one,
-            (Some(one), Some(two)) => {
-                let rest: Vec<Reason> = [one, two].into_iter().chain(words).collect();
-                rest.join(", ").into()
-            }
+        let (need, free) = (pod.need, node.free());
+        let short = [need.pods > free.pods, need.cpu > free.cpu, need.memory > free.memory];
+        let known = WORDS[usize::from(short[0]) | usize::from(short[1]) << 1 | usize::from(short[2]) << 2];
+        if !pod.beyond {
+            return if known.is_empty() { "Insufficient resources".into() } else { known.into() };
         }
+        let others = node.taken.allocated.shortages(&node.allocatable, pod.request()).into_iter();
+        let others = others.filter(|s| !["pods", "cpu", "memory"].contains(&s.resource.as_str()));
+        let others = others.map(|s| format!("Insufficient {}", s.resource));
+        let known = Some(known.to_owned()).filter(|known| !known.is_empty());
+        known.into_iter().chain(others).collect::<Vec<_>>().join(", ").into()
     }
 }
+
+/// What is short: pods 1, cpu 2, memory 4.
+const WORDS: [&str; 8] = [
+    "",
+    "Too many pods",
+    "Insufficient cpu",
+    "Too many pods, Insufficient cpu",
+    "Insufficient memory",
+    "Too many pods, Insufficient memory",
+    "Insufficient cpu, Insufficient memory",
+    "Too many pods, Insufficient cpu, Insufficient memory",
+];
