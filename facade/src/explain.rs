@@ -1,5 +1,6 @@
 //! The records of the scheduler and of the controllers as the API explains them.
 
+use std::collections::BTreeMap;
 use steersman_application::driver::controllers::{Why, Whys};
 use steersman_application::driver::scheduler::{Record, Records};
 use steersman_application::usecase::explain::{ExplainedEvent, ExplainedNode, Explainer, Explanation};
@@ -9,12 +10,14 @@ use steersman_domain::{Key, Kind, Str};
 pub(crate) struct RecordExplainer {
     pub(crate) records: Records,
     pub(crate) whys: Whys,
+    /// What each score measures.
+    pub(crate) legend: BTreeMap<Str, Str>,
 }
 
 impl Explainer for RecordExplainer {
     fn explain(&self, key: &Key) -> Option<Explanation> {
         if key.kind == Kind::Pod {
-            return self.records.get(key).map(|record| explanation(&record));
+            return self.records.get(key).map(|record| explanation(&record, &self.legend));
         }
         let whys = self.whys.get(key);
         (!whys.is_empty()).then(|| reconciled(&whys))
@@ -39,7 +42,7 @@ fn reconciled(whys: &[Why]) -> Explanation {
     }
 }
 
-fn explanation(record: &Record) -> Explanation {
+fn explanation(record: &Record, legend: &BTreeMap<Str, Str>) -> Explanation {
     let phase = match record.waits_for {
         None => "Bound",
         Some(what) if what.contains("back-off") => "BackingOff",
@@ -53,6 +56,10 @@ fn explanation(record: &Record) -> Explanation {
         scores: verdict.scores.iter().map(|(name, score)| (Str::new_static(name), score)).collect(),
         total: verdict.total,
     });
+    let nodes: Vec<ExplainedNode> = nodes.collect();
+    let scored = |name: &Str| nodes.iter().any(|node| node.scores.contains_key(name));
+    let scores =
+        legend.iter().filter(|(name, _)| scored(name)).map(|(name, what)| (name.clone(), what.clone())).collect();
     let history = record.history.iter().map(|(time, why)| ExplainedEvent {
         time: *time,
         what: if why.starts_with("placed") { "Placed" } else { "NotPlaced" }.into(),
@@ -61,7 +68,8 @@ fn explanation(record: &Record) -> Explanation {
     Explanation {
         phase: phase.into(),
         summary: record.summary.clone(),
-        nodes: nodes.collect(),
+        nodes,
+        scores,
         waiting_for: record.waits_for.map(str::to_owned).into_iter().collect(),
         history: history.collect(),
     }

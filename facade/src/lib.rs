@@ -23,6 +23,7 @@ mod machine;
 mod network;
 mod node;
 mod remote;
+mod scheduling;
 pub mod simulation;
 
 pub use cluster::{Cluster, ClusterBuilder, StartError};
@@ -30,6 +31,7 @@ pub use data_dir::DataDirError;
 pub use live::{OsEntropy, SystemClock, TokioSpawner};
 pub use network::PathError;
 pub use remote::{JoinError, JoinedNode, NodeOptions};
+pub use scheduling::Scheduling;
 
 pub use steersman_application as application;
 pub use steersman_domain as domain;

@@ -7,8 +7,8 @@ use super::scores::{
 };
 use super::{Basis, Filter, Preference, Score};
 use std::sync::Arc;
-use steersman_domain::Str;
 use steersman_domain::ports::MOST_SCORES;
+use steersman_domain::{Str, names};
 
 /// A profile, chosen by a pod's `schedulerName`.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub enum ProfileError {
     Weight { profile: Str, score: String, weight: i64 },
     #[error("the profile {profile} has {MOST_SCORES} scores already, which is the most it can have")]
     TooManyScores { profile: Str },
+    #[error("a profile cannot be called {0:?}: {1}")]
+    Name(Str, String),
     #[error("the profile {profile} has a plug-in of the name {name:?} already")]
     Twice { profile: Str, name: String },
 }
@@ -177,6 +179,14 @@ impl Profile {
         self.scores.push((score, 0));
         self.prepare();
         self.weight(name, weight)
+    }
+
+    /// Whether a pod can name the profile.
+    ///
+    /// # Errors
+    /// When it cannot, because its name is no DNS subdomain.
+    pub fn check_name(&self) -> Result<(), ProfileError> {
+        names::subdomain(&self.name).map_err(|why| ProfileError::Name(self.name.clone(), why.to_string()))
     }
 
     /// The filters, in the order of asking.

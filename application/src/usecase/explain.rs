@@ -20,6 +20,8 @@ pub struct Explanation {
     pub summary: String,
     /// Every node that was looked at, in name order.
     pub nodes: Vec<ExplainedNode>,
+    /// What each score of the nodes measures, by its name.
+    pub scores: BTreeMap<Str, Str>,
     /// What would make the scheduler look again.
     pub waiting_for: Vec<String>,
     /// What happened, oldest first.

@@ -1,6 +1,7 @@
 //! What a cluster is to be.
 
 use super::{Cluster, StartError};
+use crate::Scheduling;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ pub struct ClusterBuilder {
     pub(super) node_name: Option<Str>,
     pub(super) shim: Vec<OsString>,
     pub(super) node_certificate_lifetime: Duration,
+    pub(super) scheduling: Scheduling,
 }
 
 impl ClusterBuilder {
@@ -36,6 +38,7 @@ impl ClusterBuilder {
             node_name: None,
             shim: vec![program, "__shim".into()],
             node_certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
+            scheduling: Scheduling::default(),
         }
     }
 
@@ -101,6 +104,13 @@ impl ClusterBuilder {
     #[must_use]
     pub fn node_certificate_lifetime(mut self, lifetime: Duration) -> Self {
         self.node_certificate_lifetime = lifetime;
+        self
+    }
+
+    /// What decides where pods go; by default the built-in scheduler with the profiles `default-scheduler` and `bin-packing`.
+    #[must_use]
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.scheduling = scheduling;
         self
     }
 

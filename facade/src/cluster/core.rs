@@ -1,6 +1,7 @@
 //! What every cluster has at its core, whatever its store, its clock and its executor are: the API, and the loops that lead
 //! it. The live cluster and the simulated one are made of it alike.
 
+use crate::Scheduling;
 use crate::explain::RecordExplainer;
 use std::sync::Arc;
 use steersman_application::client::Client;
@@ -9,7 +10,7 @@ use steersman_application::driver::housekeeping;
 use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
 use steersman_application::driver::spawner::Task;
 use steersman_application::reconcile::{self, housekeeping::Retention};
-use steersman_application::scheduling::{DefaultScheduler, SchedulingContext, default_profiles};
+use steersman_application::scheduling::SchedulingContext;
 use steersman_application::usecase::logs::LogRegistry;
 use steersman_application::usecase::{Api, ApiConfig, ApiPorts};
 use steersman_domain::ports::{Clock, Entropy, Store};
@@ -29,21 +30,26 @@ pub(crate) struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) logs: Arc<LogRegistry>,
     pub(crate) config: ApiConfig,
+    scheduling: Scheduling,
     records: Records,
     whys: Whys,
 }
 
 impl Core {
     /// The API on these ports, with nothing in its store and nothing running.
-    pub(crate) fn new(ports: CorePorts, config: ApiConfig) -> Self {
+    pub(crate) fn new(ports: CorePorts, config: ApiConfig, scheduling: Scheduling) -> Self {
         let CorePorts { store, clock, entropy } = ports;
         let logs = Arc::new(LogRegistry::default());
         let ports =
             ApiPorts { store: store.clone(), clock: clock.clone(), entropy: entropy.clone(), logs: logs.clone() };
         let api = Arc::new(Api::new(ports, config.clone()));
         let (records, whys) = (Records::default(), Whys::default());
-        api.set_explainer(Arc::new(RecordExplainer { records: records.clone(), whys: whys.clone() }));
-        Core { api, store, clock, entropy, logs, config, records, whys }
+        api.set_explainer(Arc::new(RecordExplainer {
+            records: records.clone(),
+            whys: whys.clone(),
+            legend: scheduling.legend(),
+        }));
+        Core { api, store, clock, entropy, logs, config, scheduling, records, whys }
     }
 
     /// The API in this process.
@@ -59,9 +65,9 @@ impl Core {
 
     /// The scheduler, which knows nothing yet; what former ones decided is still explained.
     pub(crate) fn scheduler(&self, entropy: Arc<dyn Entropy>) -> Task {
-        let context = SchedulingContext::new(default_profiles(), &self.config.default_runtime);
-        let core =
-            SchedulerCore::new(Arc::new(DefaultScheduler), context, self.records.clone(), self.clock.clone(), entropy);
+        let Scheduling { scheduler, profiles } = self.scheduling.clone();
+        let context = SchedulingContext::new(profiles, &self.config.default_runtime);
+        let core = SchedulerCore::new(scheduler, context, self.records.clone(), self.clock.clone(), entropy);
         Box::pin(scheduler::run(core, self.client(), self.clock.clone()))
     }
 

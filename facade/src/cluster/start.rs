@@ -147,7 +147,7 @@ fn core(options: &ClusterBuilder, data_dir: &DataDir, addresses: &Addresses) -> 
         default_runtime: options.default_runtime.clone(),
         service_cidr: ServiceCidr::new(addresses.services(), 20)?,
     };
-    Ok(Core::new(CorePorts { store, clock, entropy }, config))
+    Ok(Core::new(CorePorts { store, clock, entropy }, config, options.scheduling.clone()))
 }
 
 fn serve_api(

@@ -4,6 +4,7 @@ use super::cluster::DICE_OF_API;
 use super::nodes::{Ground, NewNode, Nodes};
 use super::record::Recorder;
 use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled, Timeout};
+use crate::Scheduling;
 use crate::cluster::{Core, CorePorts};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -51,6 +52,7 @@ pub struct SimulationBuilder {
     jitter: Duration,
     factories: Vec<RuntimeFactory>,
     limit: Option<Duration>,
+    scheduling: Scheduling,
 }
 
 impl std::fmt::Debug for SimulationBuilder {
@@ -73,6 +75,7 @@ impl SimulationBuilder {
             jitter: Duration::ZERO,
             factories: Vec::new(),
             limit: None,
+            scheduling: Scheduling::default(),
         }
     }
 
@@ -138,6 +141,13 @@ impl SimulationBuilder {
         self
     }
 
+    /// What decides where pods go; see [`Scheduling`].
+    #[must_use]
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.scheduling = scheduling;
+        self
+    }
+
     /// How long one run may take by the cluster's clock, so that a test which waits for what never comes ends; by default 30
     /// days.
     #[must_use]
@@ -185,7 +195,8 @@ impl SimulationBuilder {
         };
         let service_cidr =
             ServiceCidr::new(Ipv4Addr::new(10, 96, 0, 0), 12).expect("a range that Kubernetes uses by default");
-        let core = Core::new(ports, ApiConfig { default_runtime: "simulated".into(), service_cidr });
+        let config = ApiConfig { default_runtime: "simulated".into(), service_cidr };
+        let core = Core::new(ports, config, self.scheduling);
         let ground = Ground {
             api: core.client(),
             logs: core.logs.clone(),

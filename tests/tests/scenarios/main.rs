@@ -6,6 +6,7 @@ mod faults;
 mod garbage;
 mod history;
 mod nodes;
+mod plugins;
 mod priorities;
 mod rollouts;
 mod scheduling;

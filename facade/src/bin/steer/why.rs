@@ -136,6 +136,9 @@ fn explanation(name: &str, explained: &Value, now: i64) -> String {
     }
     if !list("nodes").is_empty() {
         page.push_str(&section("Nodes", &nodes(list("nodes"))));
+        for (score, measures) in explained["scores"].as_object().into_iter().flatten() {
+            page.push_str(&format!("  {score}: {}\n", text(measures)));
+        }
     }
     let decided = history(explained, now);
     if decided.len() > 1 {
@@ -204,13 +207,14 @@ mod tests {
                 {"node": "a", "feasible": false, "reason": "insufficient cpu: asks 2, free 1", "scores": {}, "total": null},
                 {"node": "b", "feasible": true, "reason": "", "scores": {"spread": 10, "least": 40}, "total": 50}
             ],
+            "scores": {"least": "what stays free"},
             "waitingFor": ["more cpu on a node"],
             "history": [{"time": "1970-01-01T00:00:00Z", "what": "not scheduled", "why": "insufficient cpu"}]
         });
         let want = "pod/p: Pending\n  no node fits: 1 insufficient cpu\nWaits for:\n  - more cpu on a node\n\
             Nodes:\n  NODE   FITS   LEAST   SPREAD   TOTAL   REASON\n  b      yes    40      10       50\n\
             \x20 a      no     -       -        -       insufficient cpu: asks 2, free 1\n\
-            History:\n  AGE   WHAT            WHY\n  9s    not scheduled   insufficient cpu\n";
+            \x20 least: what stays free\nHistory:\n  AGE   WHAT            WHY\n  9s    not scheduled   insufficient cpu\n";
         assert_eq!(explanation("p", &explained, 9), want);
         assert_eq!(explanation("p", &json!({}), 9), "pod/p: Unknown\n");
     }
