@@ -3,6 +3,7 @@
 //! chance are arguments.
 
 mod entity;
+pub mod indexes;
 pub mod kinds;
 pub mod ledger;
 pub mod map;

@@ -111,6 +111,7 @@ kinds! {
     EndpointSlice => "discovery.k8s.io" "v1" "discovery.k8s.io/v1" "endpointslices" "endpointslice" [] [] true true;
     Deployment => "apps" "v1" "apps/v1" "deployments" "deployment" ["deploy"] ["all"] true true;
     ReplicaSet => "apps" "v1" "apps/v1" "replicasets" "replicaset" ["rs"] ["all"] true true;
+    Job => "batch" "v1" "batch/v1" "jobs" "job" [] ["all"] true true;
     Pod => "" "v1" "v1" "pods" "pod" ["po"] ["all"] true true;
     Event => "" "v1" "v1" "events" "event" ["ev"] [] true true;
     Lease => "coordination.k8s.io" "v1" "coordination.k8s.io/v1" "leases" "lease" [] [] true true;

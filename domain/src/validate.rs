@@ -2,6 +2,7 @@
 //! their words are Kubernetes' (`pkg/apis/*/validation`), for the fields that Steersman acts on. What concerns other
 //! objects (is the name free, is the address) is not decided here.
 
+mod batch;
 mod config;
 mod container;
 mod meta;
@@ -121,6 +122,7 @@ pub fn validate_update(new: &Object, old: &Object) -> Vec<FieldError> {
         (Object::ReplicaSet(new), Object::ReplicaSet(old)) => {
             workload::same_selector(&new.spec.selector, &old.spec.selector, &mut errors);
         }
+        (Object::Job(new), Object::Job(old)) => batch::update_job(new, old, &mut errors),
         (Object::ConfigMap(new), Object::ConfigMap(old)) => config::update_config_map(new, old, &mut errors),
         (Object::Secret(new), Object::Secret(old)) => config::update_secret(new, old, &mut errors),
         (Object::RuntimeClass(new), Object::RuntimeClass(old)) => {
@@ -150,6 +152,7 @@ fn whole(object: &Object, errors: &mut Errors) {
         Object::Pod(pod) => pod::check(pod, errors),
         Object::Deployment(deployment) => workload::deployment(deployment, errors),
         Object::ReplicaSet(set) => workload::replica_set(set, errors),
+        Object::Job(job) => batch::job(job, errors),
         Object::Service(service) => service::check(service, errors),
         Object::Endpoints(endpoints) => service::endpoints(endpoints, errors),
         Object::EndpointSlice(slice) => service::endpoint_slice(slice, errors),

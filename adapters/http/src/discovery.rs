@@ -21,9 +21,11 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("apps", &["v1"]),
     ("authentication.k8s.io", &["v1"]),
     ("authorization.k8s.io", &["v1"]),
+    ("batch", &["v1"]),
     ("events.k8s.io", &["v1"]),
     ("policy", &["v1", "v1beta1"]),
     ("node.k8s.io", &["v1"]),
+    ("scheduling.k8s.io", &["v1"]),
     ("discovery.k8s.io", &["v1"]),
     ("coordination.k8s.io", &["v1"]),
 ];
@@ -219,6 +221,15 @@ fn openapi_v3(path: &str, headers: &HeaderMap) -> Result<Response<Body>, Failure
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_served_kind_is_in_a_group_that_is_offered() {
+        for kind in KINDS.iter().filter(|kind| !kind.plural.is_empty() && !kind.group.is_empty()) {
+            let offered =
+                GROUPS.iter().any(|(group, versions)| *group == kind.group && versions.contains(&kind.version));
+            assert!(offered, "{} of {}/{} cannot be discovered", kind.kind, kind.group, kind.version);
+        }
+    }
 
     #[test]
     fn every_served_kind_is_in_a_group() {

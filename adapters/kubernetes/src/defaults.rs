@@ -52,6 +52,8 @@ fn default_object(id: TypeId, value: &mut Value) {
 fn before(type_name: &str, map: &mut Map<String, Value>) {
     match type_name {
         "apps.v1.DeploymentStrategy" => default_strategy(map),
+        "batch.v1.Job" => default_labels(map),
+        "batch.v1.JobSpec" => default_job(map),
         "core.v1.Container" | "core.v1.EphemeralContainer" => default_pull_policy(map),
         "core.v1.NodeStatus" => default_allocatable(map),
         "core.v1.PodSpec" => default_account(map),
@@ -78,6 +80,28 @@ fn default_strategy(map: &mut Map<String, Value>) {
     if matches!(text(map, "type"), "" | "RollingUpdate") {
         set_absent(map, "rollingUpdate", json!({}));
     }
+}
+
+/// A workload without labels has those of its pods.
+fn default_labels(map: &mut Map<String, Value>) {
+    let labels = map.get("spec").map(|spec| spec["template"]["metadata"]["labels"].clone());
+    let Some(labels @ Value::Object(_)) = labels else { return };
+    if let Some(Value::Object(metadata)) = map.get_mut("metadata") {
+        set_absent(metadata, "labels", labels);
+    }
+}
+
+/// One pod is to succeed where nothing else is said; how many failures that may take depends on how they are counted.
+fn default_job(map: &mut Map<String, Value>) {
+    let has = |map: &Map<String, Value>, name: &str| map.get(name).is_some_and(|v| !v.is_null());
+    if !has(map, "completions") && !has(map, "parallelism") {
+        set_absent(map, "completions", json!(1));
+    }
+    set_absent(map, "parallelism", json!(1));
+    let limit = if has(map, "backoffLimitPerIndex") { i32::MAX } else { 6 };
+    set_absent(map, "backoffLimit", json!(limit));
+    let replaced = if has(map, "podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+    set_absent(map, "podReplacementPolicy", json!(replaced));
 }
 
 /// An image without a tag, or with `latest`, is pulled always; any other when it is not there yet.

@@ -1,6 +1,7 @@
 //! Tables (`application/json;as=Table;v=v1;g=meta.k8s.io`): the columns and cells that `kubectl get` shows, named
 //! and formatted as Kubernetes' own printers do. A kind without a printer has its name and age.
 
+mod batch;
 mod events;
 mod nodes;
 mod pods;
@@ -97,6 +98,7 @@ fn printer(gvk: Gvk<'_>) -> &'static Printer {
         ("discovery.k8s.io", "EndpointSlice") => &services::ENDPOINT_SLICE,
         ("apps", "Deployment") => &workloads::DEPLOYMENT,
         ("apps", "ReplicaSet") => &workloads::REPLICA_SET,
+        ("batch", "Job") => &batch::JOB,
         ("autoscaling", "Scale") => &workloads::SCALE,
         ("", "Event") => &events::CORE,
         ("events.k8s.io", "Event") => &events::EVENTS,

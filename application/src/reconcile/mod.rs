@@ -5,9 +5,11 @@ pub mod deployment;
 pub mod endpoints;
 pub mod garbage;
 pub mod housekeeping;
+pub mod job;
 pub mod namespace;
 pub mod node_lifecycle;
 mod outcome;
+mod pod_names;
 pub mod replica_set;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -57,6 +59,7 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::new(namespace::NamespaceReconciler),
         Box::new(deployment::Deployments::default()),
         Box::new(replica_set::ReplicaSets::default()),
+        Box::new(job::Jobs::default()),
         Box::new(endpoints::EndpointsReconciler),
         Box::new(node_lifecycle::NodeLifecycle::default()),
         Box::new(garbage::Garbage::default()),

@@ -3,16 +3,15 @@
 //! It does not replace pods whose template has changed (the Deployment does), and does not remove pods that have ended.
 //! Source of the algorithm: Kubernetes `pkg/controller/replicaset/replica_set.go` and `pkg/controller/controller_utils.go`.
 
-mod names;
 mod rank;
 mod status;
 #[cfg(test)]
 mod tests;
 
+use super::pod_names::Names;
 use super::{Moment, Note, Outcome, Reconciler};
 use crate::client::{ApiError, DeleteOptions, Part, Write};
 use crate::driver::world::World;
-use names::Names;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use steersman_domain::ports::Change;
@@ -97,13 +96,13 @@ fn explained(why: &str) -> Outcome {
 }
 
 /// Whether an owner of a known kind is not there any more. Of other kinds nothing can be said.
-fn is_gone(owner: &OwnerReference, world: &World) -> bool {
+pub(super) fn is_gone(owner: &OwnerReference, world: &World) -> bool {
     let known = Kind::find_api(&owner.api_version, &owner.kind).is_some_and(|kind| kind.info().served);
     known && world.by_uid(&owner.uid).is_none()
 }
 
 /// The pod before and after a change.
-fn sides(change: &Change) -> impl Iterator<Item = &Arc<Pod>> {
+pub(super) fn sides(change: &Change) -> impl Iterator<Item = &Arc<Pod>> {
     let (before, after): (Option<&Arc<Stored>>, Option<&Arc<Stored>>) = match change {
         Change::Put { before, after } => (before.as_ref(), Some(after)),
         Change::Delete { before, .. } => (Some(before), None),
@@ -205,7 +204,7 @@ impl Work<'_> {
         // After a refusal one pod finds out whether the cause is gone; a burst would only repeat it.
         let count = if memory.refusal.is_some() { 1 } else { missing.min(BURST) };
         outcome.why.push(format!("{missing} pods are missing: creates {count}"));
-        for name in memory.names.offer(self.set, self.world, count) {
+        for name in memory.names.offer(&self.set.metadata, self.world, count) {
             let note = self.note("SuccessfulCreate", format!("Created pod: {name}"));
             outcome.write_noting(Write::Create(Object::Pod(Arc::new(new_pod(self.set, name)))), note);
         }

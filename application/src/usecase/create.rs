@@ -15,6 +15,7 @@ use steersman_domain::validate::{FieldError, FieldErrorKind, validate_create};
 use steersman_domain::{
     Condition, Namespace, Object, Pod, PodPhase, PodStatus, Secret, Shared, Str, Toleration, names,
 };
+use steersman_domain::{JOB_CONTROLLER_UID, JOB_NAME, Job, LabelSelector, Resource as _};
 
 impl Round<'_> {
     /// Creates an object under a name of its own or a generated one.
@@ -137,6 +138,7 @@ fn admit(api: &Api, object: &mut Object) -> Result<(), ApiError> {
             let name = namespace.metadata.name.clone();
             namespace.metadata.labels.insert("kubernetes.io/metadata.name", name);
         }
+        Object::Job(job) if job.spec.manual_selector != Some(true) => select_own_pods(Arc::make_mut(job))?,
         Object::Secret(secret) => {
             let secret = Arc::make_mut(secret);
             if secret.kind.is_empty() {
@@ -146,6 +148,23 @@ fn admit(api: &Api, object: &mut Object) -> Result<(), ApiError> {
         }
         _ => {}
     }
+    Ok(())
+}
+
+/// A Job selects its pods by its own uid, unless the user says otherwise.
+fn select_own_pods(job: &mut Job) -> Result<(), ApiError> {
+    let (uid, name) = (Str::from(job.metadata.uid.as_str()), job.metadata.name.clone());
+    if job.spec.selector.is_some() {
+        let detail = "`selector` not auto-generated: leave it out, or set manualSelector: true and label the template";
+        let error = FieldError::new(FieldErrorKind::Invalid, "spec.selector", detail);
+        return Err(ApiError::Invalid { key: job.key(), errors: vec![error] });
+    }
+    let labels = &mut Arc::make_mut(&mut job.spec.template).metadata.labels;
+    for (key, value) in [(JOB_CONTROLLER_UID, &uid), ("controller-uid", &uid), (JOB_NAME, &name), ("job-name", &name)] {
+        labels.insert(key, value.clone());
+    }
+    let match_labels = [(JOB_CONTROLLER_UID, uid)].into_iter().collect();
+    job.spec.selector = Some(LabelSelector { match_labels, ..LabelSelector::default() });
     Ok(())
 }
 

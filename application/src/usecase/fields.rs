@@ -4,7 +4,7 @@ use crate::client::{ApiError, Selection};
 use std::borrow::Cow;
 use steersman_domain::selector::FieldSelector;
 use steersman_domain::{
-    Event, Kind, Namespace, Node, Object, Pod, PodPhase, ReplicaSet, RestartPolicy, Secret, Service,
+    Event, Job, Kind, Namespace, Node, Object, Pod, PodPhase, ReplicaSet, RestartPolicy, Secret, Service,
 };
 
 const META: &[&str] = &["metadata.name", "metadata.namespace"];
@@ -26,6 +26,7 @@ pub fn supported_fields(kind: Option<Kind>) -> Vec<&'static str> {
         Some(Kind::Secret) => &["type"],
         Some(Kind::Service) => &["spec.clusterIP", "spec.type"],
         Some(Kind::ReplicaSet) => &["status.replicas"],
+        Some(Kind::Job) => &["status.successful"],
         Some(Kind::Event) => &[
             "involvedObject.kind",
             "involvedObject.namespace",
@@ -80,6 +81,7 @@ fn value<'a>(object: &'a Object, path: &str) -> Option<Cow<'a, str>> {
         Object::Secret(secret) => secret_field(secret, path).map(Cow::Borrowed),
         Object::Service(service) => service_field(service, path).map(Cow::Borrowed),
         Object::Event(event) => event_field(event, path).map(Cow::Borrowed),
+        Object::Job(job) => job_field(job, path).map(Cow::Owned),
         Object::ReplicaSet(set) => replica_set_field(set, path).map(Cow::Owned),
         _ => None,
     }
@@ -130,6 +132,10 @@ fn service_field<'a>(service: &'a Service, path: &str) -> Option<&'a str> {
 
 fn replica_set_field(set: &ReplicaSet, path: &str) -> Option<String> {
     (path == "status.replicas").then(|| set.status.replicas.0.to_string())
+}
+
+fn job_field(job: &Job, path: &str) -> Option<String> {
+    (path == "status.successful").then(|| job.status.succeeded.to_string())
 }
 
 fn event_field<'a>(event: &'a Event, path: &str) -> Option<&'a str> {

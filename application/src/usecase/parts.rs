@@ -7,7 +7,7 @@ use steersman_domain::{Kind, Object};
 
 /// Whether objects of the kind count the changes of their desired state.
 pub(super) fn has_generation(kind: Kind) -> bool {
-    matches!(kind, Kind::Pod | Kind::Deployment | Kind::ReplicaSet | Kind::EndpointSlice)
+    matches!(kind, Kind::Pod | Kind::Deployment | Kind::ReplicaSet | Kind::Job | Kind::EndpointSlice)
 }
 
 macro_rules! with_status {
@@ -41,7 +41,7 @@ macro_rules! with_status {
         }
     };
 }
-with_status!(Namespace, Node, Service, Deployment, ReplicaSet, Pod);
+with_status!(Namespace, Node, Service, Deployment, ReplicaSet, Job, Pod);
 
 /// Completes an update of one part with the other parts as they are stored.
 pub(super) fn complete(new: &mut Object, old: &Object, part: Part) -> Result<(), ApiError> {
@@ -89,6 +89,7 @@ pub(super) fn desired_changed(new: &Object, old: &Object) -> bool {
             n.spec != o.spec || n.metadata.annotations != o.metadata.annotations
         }
         (Object::ReplicaSet(n), Object::ReplicaSet(o)) => n.spec != o.spec,
+        (Object::Job(n), Object::Job(o)) => n.spec != o.spec,
         (Object::EndpointSlice(n), Object::EndpointSlice(o)) => {
             n.endpoints != o.endpoints || n.ports != o.ports || n.metadata.labels != o.metadata.labels
         }

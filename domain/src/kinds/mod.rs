@@ -1,6 +1,7 @@
 //! The entities: one file per family, with the rules that live on them.
 
 mod affinity;
+mod batch;
 mod config;
 mod event;
 mod ledgers;
@@ -14,6 +15,7 @@ mod service;
 mod workload;
 
 pub use affinity::*;
+pub use batch::*;
 pub use config::*;
 pub use event::*;
 pub use ledgers::*;

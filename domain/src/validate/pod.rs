@@ -17,12 +17,8 @@ pub(super) fn check(pod: &Pod, errors: &mut Errors) {
 
 /// The template of a controller, whose pods are always restarted.
 pub(super) fn template(template: &crate::PodTemplateSpec, kind: &str, path: &Path<'_>, errors: &mut Errors) {
-    let metadata = path.field("metadata");
-    meta::labels(&template.metadata.labels, &metadata.field("labels"), errors);
-    meta::annotations(&template.metadata.annotations, &metadata.field("annotations"), errors);
-    placement::gang(&template.metadata.annotations, &metadata.field("annotations"), errors);
+    any_template(template, path, errors);
     let path = path.field("spec");
-    spec(&template.spec, &path, errors);
     match template.spec.restart_policy {
         RestartPolicy::Always => {}
         other @ (RestartPolicy::OnFailure | RestartPolicy::Never) => {
@@ -33,6 +29,15 @@ pub(super) fn template(template: &crate::PodTemplateSpec, kind: &str, path: &Pat
         let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
         errors.forbidden(&path.field("activeDeadlineSeconds"), detail);
     }
+}
+
+/// The template of a controller, whatever becomes of pods that end.
+pub(super) fn any_template(template: &crate::PodTemplateSpec, path: &Path<'_>, errors: &mut Errors) {
+    let metadata = path.field("metadata");
+    meta::labels(&template.metadata.labels, &metadata.field("labels"), errors);
+    meta::annotations(&template.metadata.annotations, &metadata.field("annotations"), errors);
+    placement::gang(&template.metadata.annotations, &metadata.field("annotations"), errors);
+    spec(&template.spec, &path.field("spec"), errors);
 }
 
 fn spec(spec: &PodSpec, path: &Path<'_>, errors: &mut Errors) {

@@ -6,6 +6,7 @@ mod auth;
 mod delete;
 mod discovery;
 mod get;
+mod jobs;
 mod logs;
 mod nodes;
 mod objects;

@@ -5,6 +5,7 @@ mod crashes;
 mod faults;
 mod garbage;
 mod history;
+mod jobs;
 mod nodes;
 mod plugins;
 mod priorities;

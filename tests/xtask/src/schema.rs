@@ -37,6 +37,7 @@ const ROOTS: &[&str] = &[
     "core.v1.Binding",
     "apps.v1.Deployment",
     "apps.v1.ReplicaSet",
+    "batch.v1.Job",
     "discovery.v1.EndpointSlice",
     "coordination.v1.Lease",
     "events.v1.Event",

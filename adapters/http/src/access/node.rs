@@ -83,6 +83,7 @@ pub(super) fn judge(node: &str, what: &Attributes<'_>) -> Verdict {
             | Kind::Namespace
             | Kind::Deployment
             | Kind::ReplicaSet
+            | Kind::Job
             | Kind::NodeLedger
             | Kind::AddressLedger,
         )

@@ -230,6 +230,16 @@ pub const KINDS: &[Kind] = &[
     },
     Kind { group: "autoscaling", kind: "Scale", type_name: "autoscaling.v1.Scale", ..CORE },
     Kind {
+        group: "batch",
+        kind: "Job",
+        plural: "jobs",
+        singular: "job",
+        categories: &["all"],
+        type_name: "batch.v1.Job",
+        subresources: &[status("batch", "v1", "Job")],
+        ..CORE
+    },
+    Kind {
         group: "coordination.k8s.io",
         kind: "Lease",
         plural: "leases",

@@ -4,9 +4,9 @@ use super::services::containers;
 use super::{AGE, Column, NAME, NONE, Printer, age, column, count, elements, name, number, text, wide};
 use serde_json::Value;
 
-const CONTAINERS: Column = wide("Containers", "The names of the containers.");
-const IMAGES: Column = wide("Images", "The images of the containers.");
-const SELECTOR: Column = wide("Selector", "The labels of the pods.");
+pub(super) const CONTAINERS: Column = wide("Containers", "The names of the containers.");
+pub(super) const IMAGES: Column = wide("Images", "The images of the containers.");
+pub(super) const SELECTOR: Column = wide("Selector", "The labels of the pods.");
 
 pub(super) const DEPLOYMENT: Printer = Printer {
     columns: &[
@@ -76,7 +76,7 @@ pub(super) const SCALE: Printer = Printer {
 };
 
 /// A label selector in the form that kubectl takes: `a=1,b in (x,y),!c`, in order of key.
-fn selector(selector: &Value) -> String {
+pub(super) fn selector(selector: &Value) -> String {
     let equal = selector["matchLabels"].as_object().into_iter().flatten();
     let mut parts: Vec<(&str, String)> =
         equal.map(|(k, v)| (k.as_str(), format!("{k}={}", v.as_str().unwrap_or_default()))).collect();

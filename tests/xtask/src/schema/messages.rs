@@ -85,7 +85,8 @@ fn modules(folder: &Path) -> Vec<(std::path::PathBuf, String)> {
     all.push((machinery.join("runtime"), "runtime".to_owned()));
     all.push((machinery.join("util/intstr"), "intstr".to_owned()));
     all.push((machinery.join("api/resource"), "resource".to_owned()));
-    let groups = ["core", "apps", "discovery", "coordination", "events", "node", "policy", "scheduling", "autoscaling"];
+    let groups =
+        ["core", "apps", "discovery", "coordination", "events", "node", "policy", "scheduling", "autoscaling", "batch"];
     for group in groups.into_iter().chain(["authentication", "authorization"]) {
         all.push((folder.join("api").join(group).join("v1"), format!("{group}.v1")));
     }

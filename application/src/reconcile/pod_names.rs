@@ -1,10 +1,10 @@
-//! The names of a ReplicaSet's pods. They follow from the uid of the set and a running number, so that a creation repeated
+//! The names of a controller's pods. They follow from the uid of the controller and a running number, so that a creation repeated
 //! on a stale snapshot, or after a crash, meets the pod it would double (`AlreadyExists`) instead of doubling it.
 
 use crate::driver::world::World;
 use crate::reconcile::fnv64;
 use std::collections::BTreeSet;
-use steersman_domain::{Pod, ReplicaSet, Str, names};
+use steersman_domain::{ObjectMeta, Pod, Str, names};
 
 /// Where the running number stands.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +29,8 @@ impl Names {
     }
 
     /// The next names that no pod of the world has. Asked again without any pod seen, it gives the same ones.
-    pub(super) fn offer(&mut self, set: &ReplicaSet, world: &World, count: usize) -> Vec<Str> {
-        let (meta, mut number) = (&set.metadata, self.next);
+    pub(super) fn offer(&mut self, meta: &ObjectMeta, world: &World, count: usize) -> Vec<Str> {
+        let mut number = self.next;
         let prefix = format!("{}-", meta.name);
         let mut given = BTreeSet::new();
         self.offered.clear();
