@@ -26,6 +26,11 @@ fn sound(kind: Kind) -> Value {
     let rest = match kind {
         Kind::Pod => json!({"spec": template["spec"]}),
         Kind::Deployment | Kind::ReplicaSet => json!({"spec": workload}),
+        Kind::Job => {
+            let mut spec = workload.clone();
+            spec["template"]["spec"]["restartPolicy"] = json!("Never");
+            json!({"spec": spec})
+        }
         Kind::Service => json!({"spec": {"ports": [{"port": 80}]}}),
         Kind::EndpointSlice => json!({"addressType": "IPv4"}),
         Kind::RuntimeClass => json!({"handler": "process"}),
@@ -199,6 +204,74 @@ fn workloads() {
         json!({"spec": {"minReadySeconds": 10, "progressDeadlineSeconds": 10}}),
         "spec.progressDeadlineSeconds: Invalid value: 10: must be greater",
     );
+}
+
+#[test]
+fn jobs() {
+    let rule = |rule: Value| json!({"spec": {"podFailurePolicy": {"rules": [rule]}}});
+    let codes = |codes: Value| rule(json!({"action": "FailJob", "onExitCodes": codes}));
+    let indexed = |more: Value| {
+        let mut spec = json!({"completionMode": "Indexed", "completions": 3});
+        over(&mut spec, &more);
+        json!({"spec": spec})
+    };
+    for (patch, expected) in [
+        (json!({"spec": {"parallelism": -1}}), "spec.parallelism: Invalid value: -1: must be greater"),
+        (json!({"spec": {"completionMode": "Some"}}), "spec.completionMode: Unsupported value: \"Some\""),
+        (
+            json!({"spec": {"completionMode": "Indexed"}}),
+            "spec.completions: Required value: when completion mode is Indexed",
+        ),
+        (json!({"spec": {"backoffLimitPerIndex": 1}}), "spec.backoffLimitPerIndex: Invalid value"),
+        (
+            indexed(json!({"maxFailedIndexes": 1})),
+            "spec.maxFailedIndexes: Invalid value: 1: requires backoffLimitPerIndex",
+        ),
+        (
+            json!({"spec": {"template": {"spec": {"restartPolicy": "Always"}}}}),
+            "spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\"",
+        ),
+        (json!({"spec": {"selector": null}}), "spec.selector: Required value"),
+        (json!({"spec": {"selector": {"matchLabels": {"app": "b"}}}}), "spec.template.metadata.labels: Invalid value"),
+        (json!({"spec": {"podReplacementPolicy": "Never"}}), "spec.podReplacementPolicy: Unsupported value"),
+        (json!({"spec": {"managedBy": "me"}}), "spec.managedBy: Invalid value: \"me\": must be a domain-prefixed path"),
+        (rule(json!({"action": "Forget"})), "spec.podFailurePolicy.rules[0].action: Unsupported value: \"Forget\""),
+        (rule(json!({"action": "Count"})), "spec.podFailurePolicy.rules[0]: Invalid value: \"\": specifying one of"),
+        (codes(json!({"operator": "In", "values": [0]})), "spec.podFailurePolicy.rules[0].onExitCodes.values[0]"),
+        (
+            codes(json!({"operator": "In", "values": [2, 1]})),
+            "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid",
+        ),
+        (codes(json!({"operator": "In", "values": []})), "spec.podFailurePolicy.rules[0].onExitCodes.values: Invalid"),
+        (
+            codes(json!({"operator": "In", "values": [1], "containerName": "x"})),
+            "spec.podFailurePolicy.rules[0].onExitCodes.containerName: Invalid value: \"x\"",
+        ),
+        (
+            indexed(json!({"successPolicy": {"rules": [{"succeededIndexes": "0-3"}]}})),
+            "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"0-3\": must contain only indexes below",
+        ),
+        (
+            indexed(json!({"successPolicy": {"rules": [{"succeededIndexes": "a"}]}})),
+            "spec.successPolicy.rules[0].succeededIndexes: Invalid value: \"a\": \"a\" is neither an index",
+        ),
+        (
+            indexed(json!({"successPolicy": {"rules": [{"succeededCount": 4}]}})),
+            "spec.successPolicy.rules[0].succeededCount: Invalid value: 4: must be from 1 to 3",
+        ),
+    ] {
+        breaks(Kind::Job, patch, expected);
+    }
+    let none = json!({});
+    let image = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 7}}}});
+    changes(Kind::Job, none.clone(), image, Some("spec.template: Invalid value"));
+    changes(Kind::Job, none.clone(), json!({"spec": {"completions": 5}}), Some("spec.completions: Invalid value"));
+    changes(Kind::Job, none, json!({"spec": {"parallelism": 5, "suspend": true}}), None);
+    let moved = json!({"spec": {"template": {"spec": {"nodeSelector": {"zone": "a"}}}}});
+    changes(Kind::Job, json!({"spec": {"suspend": true}}), moved, None);
+    let grown = json!({"spec": {"completions": 5, "parallelism": 5}});
+    let even = json!({"spec": {"completionMode": "Indexed", "completions": 3, "parallelism": 3}});
+    changes(Kind::Job, even, grown, None);
 }
 
 #[test]
