@@ -111,6 +111,10 @@ kinds! {
     EndpointSlice => "discovery.k8s.io" "v1" "discovery.k8s.io/v1" "endpointslices" "endpointslice" [] [] true true;
     Deployment => "apps" "v1" "apps/v1" "deployments" "deployment" ["deploy"] ["all"] true true;
     ReplicaSet => "apps" "v1" "apps/v1" "replicasets" "replicaset" ["rs"] ["all"] true true;
+    PodDisruptionBudget => "policy" "v1" "policy/v1" "poddisruptionbudgets" "poddisruptionbudget" ["pdb"] [] true true;
+    ControllerRevision => "apps" "v1" "apps/v1" "controllerrevisions" "controllerrevision" [] [] true true;
+    DaemonSet => "apps" "v1" "apps/v1" "daemonsets" "daemonset" ["ds"] ["all"] true true;
+    StatefulSet => "apps" "v1" "apps/v1" "statefulsets" "statefulset" ["sts"] ["all"] true true;
     Job => "batch" "v1" "batch/v1" "jobs" "job" [] ["all"] true true;
     Pod => "" "v1" "v1" "pods" "pod" ["po"] ["all"] true true;
     Event => "" "v1" "v1" "events" "event" ["ev"] [] true true;

@@ -38,6 +38,12 @@ impl Sharing {
             Object::Deployment(deployment) if is_fresh(&deployment.spec.template.spec) => {
                 self.spec(&mut Arc::make_mut(&mut Arc::make_mut(deployment).spec.template).spec);
             }
+            Object::DaemonSet(set) if is_fresh(&set.spec.template.spec) => {
+                self.spec(&mut Arc::make_mut(&mut Arc::make_mut(set).spec.template).spec);
+            }
+            Object::StatefulSet(set) if is_fresh(&set.spec.template.spec) => {
+                self.spec(&mut Arc::make_mut(&mut Arc::make_mut(set).spec.template).spec);
+            }
             Object::Job(job) if is_fresh(&job.spec.template.spec) => {
                 self.spec(&mut Arc::make_mut(&mut Arc::make_mut(job).spec.template).spec);
             }

@@ -12,6 +12,7 @@ mod path;
 mod placement;
 mod pod;
 mod service;
+mod sets;
 mod workload;
 
 pub use service::NODE_PORTS;
@@ -122,6 +123,13 @@ pub fn validate_update(new: &Object, old: &Object) -> Vec<FieldError> {
         (Object::ReplicaSet(new), Object::ReplicaSet(old)) => {
             workload::same_selector(&new.spec.selector, &old.spec.selector, &mut errors);
         }
+        (Object::DaemonSet(new), Object::DaemonSet(old)) => {
+            workload::same_selector(&new.spec.selector, &old.spec.selector, &mut errors);
+        }
+        (Object::StatefulSet(new), Object::StatefulSet(old)) => sets::update_stateful_set(new, old, &mut errors),
+        (Object::ControllerRevision(new), Object::ControllerRevision(old)) => {
+            errors.immutable(&root.field("data"), "", new.extra.get("data") == old.extra.get("data"));
+        }
         (Object::Job(new), Object::Job(old)) => batch::update_job(new, old, &mut errors),
         (Object::ConfigMap(new), Object::ConfigMap(old)) => config::update_config_map(new, old, &mut errors),
         (Object::Secret(new), Object::Secret(old)) => config::update_secret(new, old, &mut errors),
@@ -152,6 +160,10 @@ fn whole(object: &Object, errors: &mut Errors) {
         Object::Pod(pod) => pod::check(pod, errors),
         Object::Deployment(deployment) => workload::deployment(deployment, errors),
         Object::ReplicaSet(set) => workload::replica_set(set, errors),
+        Object::DaemonSet(set) => sets::daemon_set(set, errors),
+        Object::StatefulSet(set) => sets::stateful_set(set, errors),
+        Object::ControllerRevision(revision) => sets::controller_revision(revision, errors),
+        Object::PodDisruptionBudget(budget) => sets::disruption_budget(budget, errors),
         Object::Job(job) => batch::job(job, errors),
         Object::Service(service) => service::check(service, errors),
         Object::Endpoints(endpoints) => service::endpoints(endpoints, errors),

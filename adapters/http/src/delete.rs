@@ -56,7 +56,7 @@ impl Call<'_> {
         }
         let mut options = read_options(&eviction["deleteOptions"])?;
         options.dry_run |= self.query.dry_run()?;
-        self.api().delete(&key, &options).await?;
+        self.api().evict(&key, &options).await?;
         Ok(json_response(StatusCode::CREATED, &success(None)))
     }
 

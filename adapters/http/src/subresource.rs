@@ -78,6 +78,7 @@ fn figures(object: &Object) -> Option<(i32, i32, &LabelSelector)> {
     match object {
         Object::Deployment(d) => Some((d.replicas(), d.status.replicas, &d.spec.selector)),
         Object::ReplicaSet(r) => Some((r.replicas(), r.status.replicas.0, &r.spec.selector)),
+        Object::StatefulSet(s) => Some((s.replicas(), s.status.replicas.0, &s.spec.selector)),
         _ => None,
     }
 }
@@ -122,6 +123,7 @@ fn rescaled(stored: &Stored, scale: &Value) -> Result<Object, Failure> {
     match &mut object {
         Object::Deployment(d) => Arc::make_mut(d).spec.replicas = Some(wanted),
         Object::ReplicaSet(r) => Arc::make_mut(r).spec.replicas = Some(wanted),
+        Object::StatefulSet(s) => Arc::make_mut(s).spec.replicas = Some(wanted),
         _ => return Err(Failure::no_such_path()),
     }
     let revision = scale["metadata"]["resourceVersion"].as_str().unwrap_or_default();

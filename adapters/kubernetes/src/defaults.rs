@@ -51,7 +51,10 @@ fn default_object(id: TypeId, value: &mut Value) {
 /// The computed defaults of one object, before its constants and before what it contains.
 fn before(type_name: &str, map: &mut Map<String, Value>) {
     match type_name {
-        "apps.v1.DeploymentStrategy" => default_strategy(map),
+        "apps.v1.DeploymentStrategy" | "apps.v1.DaemonSetUpdateStrategy" | "apps.v1.StatefulSetUpdateStrategy" => {
+            default_strategy(map);
+        }
+        "apps.v1.DaemonSet" | "apps.v1.StatefulSet" => default_labels(map),
         "batch.v1.Job" => default_labels(map),
         "batch.v1.JobSpec" => default_job(map),
         "core.v1.Container" | "core.v1.EphemeralContainer" => default_pull_policy(map),

@@ -6,6 +6,7 @@ mod events;
 mod nodes;
 mod pods;
 mod services;
+mod sets;
 mod small;
 mod workloads;
 
@@ -98,6 +99,10 @@ fn printer(gvk: Gvk<'_>) -> &'static Printer {
         ("discovery.k8s.io", "EndpointSlice") => &services::ENDPOINT_SLICE,
         ("apps", "Deployment") => &workloads::DEPLOYMENT,
         ("apps", "ReplicaSet") => &workloads::REPLICA_SET,
+        ("apps", "DaemonSet") => &sets::DAEMON_SET,
+        ("apps", "StatefulSet") => &sets::STATEFUL_SET,
+        ("apps", "ControllerRevision") => &sets::CONTROLLER_REVISION,
+        ("policy", "PodDisruptionBudget") => &small::POD_DISRUPTION_BUDGET,
         ("batch", "Job") => &batch::JOB,
         ("autoscaling", "Scale") => &workloads::SCALE,
         ("", "Event") => &events::CORE,

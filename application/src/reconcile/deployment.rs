@@ -5,7 +5,7 @@
 mod bounds;
 mod conditions;
 mod proportion;
-mod revision;
+pub(super) mod revision;
 mod rolling;
 mod sets;
 mod status;

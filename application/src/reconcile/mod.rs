@@ -1,7 +1,10 @@
 //! Reconcilers: each compares what is wanted with what is, for one object, and answers what to write. They are pure: equal
 //! input gives equal output, nothing is read but the snapshot, nothing waits. One writer per field.
 
+mod claims;
+pub mod daemon_set;
 pub mod deployment;
+pub mod disruption;
 pub mod endpoints;
 pub mod garbage;
 pub mod housekeeping;
@@ -11,6 +14,8 @@ pub mod node_lifecycle;
 mod outcome;
 mod pod_names;
 pub mod replica_set;
+mod revisions;
+pub mod stateful_set;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -59,7 +64,10 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::new(namespace::NamespaceReconciler),
         Box::new(deployment::Deployments::default()),
         Box::new(replica_set::ReplicaSets::default()),
+        Box::new(daemon_set::DaemonSets::default()),
+        Box::new(stateful_set::StatefulSets),
         Box::new(job::Jobs::default()),
+        Box::new(disruption::Disruptions),
         Box::new(endpoints::EndpointsReconciler),
         Box::new(node_lifecycle::NodeLifecycle::default()),
         Box::new(garbage::Garbage::default()),

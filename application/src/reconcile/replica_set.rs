@@ -8,9 +8,10 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+use super::claims::{claim, controller_reference};
 use super::pod_names::Names;
 use super::{Moment, Note, Outcome, Reconciler};
-use crate::client::{ApiError, DeleteOptions, Part, Write};
+use crate::client::{ApiError, DeleteOptions, Write};
 use crate::driver::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -73,7 +74,7 @@ impl Reconciler for ReplicaSets {
             Ok(_) => return explained("the selector is empty: it would claim every pod, so nothing is done"),
             Err(error) => return explained(&format!("the selector cannot be read: {error}")),
         };
-        let mut pods = claim(set, &selector, world, &mut outcome);
+        let mut pods = claim(&**set, &selector, world, Pod::is_active, &mut outcome);
         if !set.metadata.is_deleting() {
             let work = Work { set, key, world, pods: &pods };
             let going = work.manage(memory, &mut outcome);
@@ -124,50 +125,6 @@ fn concerned(pod: &Pod, world: &World) -> Vec<Key> {
 
 fn matches(set: &ReplicaSet, pod: &Pod) -> bool {
     Selector::from_labels(&set.spec.selector).is_ok_and(|s| !s.is_empty() && s.matches(&pod.metadata.labels))
-}
-
-/// The reference by which an object is managed.
-pub(super) fn controller_reference<T: Resource>(owner: &T) -> OwnerReference {
-    let (info, meta) = (T::KIND.info(), owner.meta());
-    OwnerReference {
-        api_version: info.api_version.into(),
-        kind: info.kind.into(),
-        name: meta.name.clone(),
-        uid: meta.uid.clone(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-        ..OwnerReference::default()
-    }
-}
-
-/// The active pods of the set, with those it adopts now; adoptions and releases are added to the outcome.
-fn claim(set: &ReplicaSet, selector: &Selector, world: &World, outcome: &mut Outcome) -> Vec<Arc<Pod>> {
-    let mut pods = Vec::new();
-    let uid = &set.metadata.uid;
-    for pod in world.controlled::<Pod>(uid).filter(|p| p.is_active()) {
-        if selector.matches(&pod.metadata.labels) {
-            pods.push(pod.clone());
-        } else if !set.metadata.is_deleting() {
-            let mut released = Pod::clone(pod);
-            released.metadata.owner_references.retain(|o| o.uid != *uid);
-            outcome.why.push(format!("pod {} no longer matches the selector: released", pod.metadata.name));
-            outcome.writes.push(Write::Update(Object::Pod(Arc::new(released)), Part::Main));
-        }
-    }
-    if set.metadata.is_deleting() {
-        return pods;
-    }
-    for pod in world.unmanaged::<Pod>(&set.metadata.namespace) {
-        if pod.is_active() && selector.matches(&pod.metadata.labels) {
-            let mut adopted = Pod::clone(pod);
-            adopted.metadata.owner_references.push(controller_reference(set));
-            outcome.why.push(format!("pod {} matches the selector and has no owner: adopted", pod.metadata.name));
-            outcome.writes.push(Write::Update(Object::Pod(Arc::new(adopted)), Part::Main));
-            pods.push(pod.clone());
-        }
-    }
-    pods.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    pods
 }
 
 /// What a decision about the number of pods looks at.

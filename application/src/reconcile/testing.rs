@@ -81,6 +81,11 @@ impl TestCluster {
         self.edit_part(name, Part::Main, change);
     }
 
+    /// Changes the status of an object.
+    pub(crate) fn edit_status<T: Resource>(&mut self, name: &str, change: impl FnOnce(&mut T)) {
+        self.edit_part(name, Part::Status, change);
+    }
+
     fn edit_part<T: Resource>(&mut self, name: &str, part: Part, change: impl FnOnce(&mut T)) {
         let mut object = T::clone(&*self.get::<T>(name));
         change(&mut object);

@@ -31,9 +31,7 @@ pub struct Budget {
 
 impl Budget {
     fn covers(&self, pod: &Pod) -> bool {
-        self.namespace == pod.metadata.namespace
-            && !self.selector.is_empty()
-            && self.selector.matches(&pod.metadata.labels)
+        self.namespace == pod.metadata.namespace && self.selector.matches(&pod.metadata.labels)
     }
 }
 

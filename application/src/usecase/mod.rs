@@ -9,6 +9,7 @@ mod book;
 mod bootstrap;
 mod create;
 mod delete;
+mod evict;
 pub mod explain;
 mod fields;
 pub mod logs;

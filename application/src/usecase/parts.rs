@@ -7,7 +7,17 @@ use steersman_domain::{Kind, Object};
 
 /// Whether objects of the kind count the changes of their desired state.
 pub(super) fn has_generation(kind: Kind) -> bool {
-    matches!(kind, Kind::Pod | Kind::Deployment | Kind::ReplicaSet | Kind::Job | Kind::EndpointSlice)
+    matches!(
+        kind,
+        Kind::Pod
+            | Kind::Deployment
+            | Kind::ReplicaSet
+            | Kind::DaemonSet
+            | Kind::StatefulSet
+            | Kind::Job
+            | Kind::PodDisruptionBudget
+            | Kind::EndpointSlice
+    )
 }
 
 macro_rules! with_status {
@@ -41,7 +51,7 @@ macro_rules! with_status {
         }
     };
 }
-with_status!(Namespace, Node, Service, Deployment, ReplicaSet, Job, Pod);
+with_status!(Namespace, Node, Service, PodDisruptionBudget, Deployment, ReplicaSet, DaemonSet, StatefulSet, Job, Pod);
 
 /// Completes an update of one part with the other parts as they are stored.
 pub(super) fn complete(new: &mut Object, old: &Object, part: Part) -> Result<(), ApiError> {
@@ -89,6 +99,9 @@ pub(super) fn desired_changed(new: &Object, old: &Object) -> bool {
             n.spec != o.spec || n.metadata.annotations != o.metadata.annotations
         }
         (Object::ReplicaSet(n), Object::ReplicaSet(o)) => n.spec != o.spec,
+        (Object::DaemonSet(n), Object::DaemonSet(o)) => n.spec != o.spec,
+        (Object::StatefulSet(n), Object::StatefulSet(o)) => n.spec != o.spec,
+        (Object::PodDisruptionBudget(n), Object::PodDisruptionBudget(o)) => n.spec != o.spec,
         (Object::Job(n), Object::Job(o)) => n.spec != o.spec,
         (Object::EndpointSlice(n), Object::EndpointSlice(o)) => {
             n.endpoints != o.endpoints || n.ports != o.ports || n.metadata.labels != o.metadata.labels

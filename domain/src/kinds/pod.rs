@@ -32,6 +32,8 @@ entity! {
         node_name: Str = "nodeName",
         security_context: Option<Shared<PodSecurityContext>> = "securityContext",
         hostname: Str = "hostname",
+        /// Kept for the pods of StatefulSets; nothing serves names of pods yet.
+        subdomain: Str = "subdomain",
         affinity: Option<Shared<Affinity>> = "affinity",
         /// The scheduler profile; empty: `default-scheduler`.
         scheduler_name: Str = "schedulerName",

@@ -25,7 +25,8 @@ fn sound(kind: Kind) -> Value {
     let workload = json!({"selector": {"matchLabels": {"app": "a"}}, "template": template});
     let rest = match kind {
         Kind::Pod => json!({"spec": template["spec"]}),
-        Kind::Deployment | Kind::ReplicaSet => json!({"spec": workload}),
+        Kind::ControllerRevision => json!({"data": {}}),
+        Kind::Deployment | Kind::ReplicaSet | Kind::DaemonSet | Kind::StatefulSet => json!({"spec": workload}),
         Kind::Job => {
             let mut spec = workload.clone();
             spec["template"]["spec"]["restartPolicy"] = json!("Never");
@@ -204,6 +205,71 @@ fn workloads() {
         json!({"spec": {"minReadySeconds": 10, "progressDeadlineSeconds": 10}}),
         "spec.progressDeadlineSeconds: Invalid value: 10: must be greater",
     );
+}
+
+#[test]
+fn sets() {
+    let daemon = |update: Value| json!({"spec": {"updateStrategy": {"rollingUpdate": update}}});
+    for (patch, expected) in [
+        (json!({"spec": {"minReadySeconds": -1}}), "spec.minReadySeconds: Invalid value: -1"),
+        (json!({"spec": {"updateStrategy": {"type": "Now"}}}), "spec.updateStrategy.type: Unsupported value: \"Now\""),
+        (
+            daemon(json!({"maxUnavailable": 0})),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: Required value: cannot be 0",
+        ),
+        (
+            daemon(json!({"maxSurge": 1})),
+            "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: \"1\": may not be set",
+        ),
+        (daemon(json!({"maxSurge": "a"})), "spec.updateStrategy.rollingUpdate.maxSurge: Invalid value: \"a\""),
+    ] {
+        breaks(Kind::DaemonSet, patch, expected);
+    }
+    for (patch, expected) in [
+        (json!({"spec": {"podManagementPolicy": "Some"}}), "spec.podManagementPolicy: Unsupported value: \"Some\""),
+        (json!({"spec": {"ordinals": {"start": -1}}}), "spec.ordinals.start: Invalid value: -1"),
+        (json!({"metadata": {"name": "a.b"}}), "metadata.name: Invalid value: \"a.b-0\""),
+        (
+            json!({"spec": {"volumeClaimTemplates": [{"metadata": {"name": "data"}}]}}),
+            "spec.volumeClaimTemplates: Forbidden: there are no persistent volumes yet: use a hostPath or an emptyDir",
+        ),
+        (
+            json!({"spec": {"updateStrategy": {"type": "OnDelete", "rollingUpdate": {}}}}),
+            "spec.updateStrategy.rollingUpdate: Invalid value",
+        ),
+        (
+            json!({"spec": {"updateStrategy": {"rollingUpdate": {"partition": -1}}}}),
+            "spec.updateStrategy.rollingUpdate.partition: Invalid value: -1",
+        ),
+        (
+            json!({"spec": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": "0%"}}}}),
+            "spec.updateStrategy.rollingUpdate.maxUnavailable: Invalid value: \"0%\": cannot be 0",
+        ),
+    ] {
+        breaks(Kind::StatefulSet, patch, expected);
+    }
+    breaks(Kind::ControllerRevision, json!({"data": null}), "data: Required value");
+    let bounds = |spec: Value| json!({"spec": spec});
+    for (patch, expected) in [
+        (
+            bounds(json!({"minAvailable": 1, "maxUnavailable": 1})),
+            "spec: Invalid value: \"\": minAvailable and maxUnavailable",
+        ),
+        (bounds(json!({"minAvailable": "101%"})), "spec.minAvailable: Invalid value: \"101%\""),
+        (bounds(json!({"maxUnavailable": -1})), "spec.maxUnavailable: Invalid value: -1"),
+        (bounds(json!({"unhealthyPodEvictionPolicy": "x"})), "spec.unhealthyPodEvictionPolicy: Unsupported value"),
+    ] {
+        breaks(Kind::PodDisruptionBudget, patch, expected);
+    }
+    let none = json!({});
+    changes(
+        Kind::StatefulSet,
+        none.clone(),
+        json!({"spec": {"serviceName": "x"}}),
+        Some("spec: Forbidden: updates to"),
+    );
+    changes(Kind::StatefulSet, none.clone(), json!({"spec": {"replicas": 7, "minReadySeconds": 1}}), None);
+    changes(Kind::ControllerRevision, none, json!({"data": {"a": 1}}), Some("data: Invalid value"));
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(super) fn replica_set(set: &ReplicaSet, errors: &mut Errors) {
     pod::template(&set.spec.template, "ReplicaSet", &path.field("template"), errors);
 }
 
-fn selector(selector: &LabelSelector, template: &PodTemplateSpec, kind: &str, errors: &mut Errors) {
+pub(super) fn selector(selector: &LabelSelector, template: &PodTemplateSpec, kind: &str, errors: &mut Errors) {
     let root = Path::root();
     let spec = root.field("spec");
     let path = spec.field("selector");
@@ -86,12 +86,12 @@ fn strategy(strategy: &DeploymentStrategy, path: &Path<'_>, errors: &mut Errors)
     }
 }
 
-fn is_zero(bound: &IntOrString) -> bool {
+pub(super) fn is_zero(bound: &IntOrString) -> bool {
     bound.scaled(100, true) == Some(0)
 }
 
 /// A number that is not negative, or a percentage.
-fn bound(value: &IntOrString, path: &Path<'_>, errors: &mut Errors) -> bool {
+pub(super) fn bound(value: &IntOrString, path: &Path<'_>, errors: &mut Errors) -> bool {
     match value {
         IntOrString::Int(n) if *n < 0 => {
             errors.invalid(path, n, "must be greater than or equal to 0");

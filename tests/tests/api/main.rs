@@ -3,6 +3,7 @@
 
 mod deletion;
 mod discovery;
+mod evictions;
 mod nodes;
 mod objects;
 mod remote;

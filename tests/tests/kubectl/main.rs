@@ -13,6 +13,7 @@ mod objects;
 mod refused;
 mod rollout;
 mod services;
+mod sets;
 
 use std::sync::OnceLock;
 use std::time::Duration;

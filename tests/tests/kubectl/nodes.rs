@@ -4,6 +4,7 @@ use steersman_tests::kubectl::Kubectl;
 use steersman_tests::manifests::Web;
 use steersman_tests::steer::{Options, SteerUp};
 
+use crate::sets::set;
 use crate::{SOON, apply, has};
 
 /// Runs a test with every kubectl on one cluster with two nodes.
@@ -58,9 +59,18 @@ fn a_drain_moves_every_pod() {
         apply(k, &Web { replicas: 4, ..Web::named("web") }.deployment());
         k.ok(&["rollout", "status", "deployment/web", "--timeout=60s"]);
         assert!(places(k).contains(&node.to_owned()), "least allocated spreads: {:?}", places(k));
+        apply(k, &set("DaemonSet", "agent", "red", ""));
+        k.ok(&["rollout", "status", "daemonset/agent", "--timeout=60s"]);
+        apply(
+            k,
+            "apiVersion: policy/v1\nkind: PodDisruptionBudget\nmetadata: {name: web}\nspec:\n  maxUnavailable: 1\n  \
+             selector: {matchLabels: {app: web}}\n",
+        );
+        k.becomes(SOON, "poddisruptionbudgets/web", "{.status.disruptionsAllowed}", "1");
         k.ok(&["drain", node, "--ignore-daemonsets", "--force", "--timeout=60s"]);
         assert!(!places(k).contains(&node.to_owned()), "{:?}", places(k));
         k.becomes(SOON, "deployment/web", "{.status.readyReplicas}", "4");
+        k.becomes(SOON, "daemonset/agent", "{.status.numberReady}", "2");
         k.ok(&["uncordon", node]);
     });
 }

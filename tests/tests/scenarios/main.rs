@@ -12,6 +12,7 @@ mod priorities;
 mod rollouts;
 mod scheduling;
 mod seeds;
+mod sets;
 mod world;
 
 use serde_json::{Value, json};

@@ -83,6 +83,10 @@ pub(super) fn judge(node: &str, what: &Attributes<'_>) -> Verdict {
             | Kind::Namespace
             | Kind::Deployment
             | Kind::ReplicaSet
+            | Kind::DaemonSet
+            | Kind::StatefulSet
+            | Kind::ControllerRevision
+            | Kind::PodDisruptionBudget
             | Kind::Job
             | Kind::NodeLedger
             | Kind::AddressLedger,

@@ -202,6 +202,36 @@ pub const KINDS: &[Kind] = &[
         ..CORE
     },
     Kind {
+        group: "apps",
+        kind: "DaemonSet",
+        plural: "daemonsets",
+        singular: "daemonset",
+        short_names: &["ds"],
+        categories: &["all"],
+        type_name: "apps.v1.DaemonSet",
+        subresources: &[status("apps", "v1", "DaemonSet")],
+        ..CORE
+    },
+    Kind {
+        group: "apps",
+        kind: "StatefulSet",
+        plural: "statefulsets",
+        singular: "statefulset",
+        short_names: &["sts"],
+        categories: &["all"],
+        type_name: "apps.v1.StatefulSet",
+        subresources: &[SCALE, status("apps", "v1", "StatefulSet")],
+        ..CORE
+    },
+    Kind {
+        group: "apps",
+        kind: "ControllerRevision",
+        plural: "controllerrevisions",
+        singular: "controllerrevision",
+        type_name: "apps.v1.ControllerRevision",
+        ..CORE
+    },
+    Kind {
         group: "authentication.k8s.io",
         kind: "SelfSubjectReview",
         plural: "selfsubjectreviews",
@@ -281,6 +311,16 @@ pub const KINDS: &[Kind] = &[
         short_names: &["pc"],
         namespaced: false,
         type_name: "scheduling.v1.PriorityClass",
+        ..CORE
+    },
+    Kind {
+        group: "policy",
+        kind: "PodDisruptionBudget",
+        plural: "poddisruptionbudgets",
+        singular: "poddisruptionbudget",
+        short_names: &["pdb"],
+        type_name: "policy.v1.PodDisruptionBudget",
+        subresources: &[status("policy", "v1", "PodDisruptionBudget")],
         ..CORE
     },
     Kind { group: "policy", kind: "Eviction", type_name: "policy.v1.Eviction", ..CORE },

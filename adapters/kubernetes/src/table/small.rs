@@ -54,6 +54,31 @@ pub(super) const PRIORITY_CLASS: Printer = Printer {
     },
 };
 
+pub(super) const POD_DISRUPTION_BUDGET: Printer = Printer {
+    columns: &[
+        NAME,
+        column("Min Available", "How many pods must be healthy."),
+        column("Max Unavailable", "How many pods may be missing."),
+        count("Allowed Disruptions", "How many pods may be evicted now."),
+        AGE,
+    ],
+    cells: |budget, now| {
+        let bound = |field: &str| match &budget["spec"][field] {
+            Value::Null => "N/A".to_owned(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let allowed = number(&budget["status"], "disruptionsAllowed");
+        vec![
+            name(budget),
+            bound("minAvailable").into(),
+            bound("maxUnavailable").into(),
+            allowed.into(),
+            age(budget, now),
+        ]
+    },
+};
+
 fn entries(object: &Value, field: &str) -> usize {
     object[field].as_object().map_or(0, serde_json::Map::len)
 }

@@ -3,14 +3,15 @@
 use super::queue::Queue;
 use super::records::Records;
 use crate::client::{ApiError, DeleteOptions, Part, Write};
-use crate::scheduling::{Nodes, Scheduler, SchedulingContext};
+use crate::scheduling::{Budget, Nodes, Scheduler, SchedulingContext};
 use std::sync::Arc;
 use std::time::Duration;
 use steersman_domain::meta::set_condition;
 use steersman_domain::ports::{Change, Clock, Decision, Entropy, Placement};
+use steersman_domain::selector::Selector;
 use steersman_domain::{
-    Condition, Event, EventSource, Key, MicroTime, Object, ObjectMeta, ObjectReference, Pod, Resource, Stored, Str,
-    names,
+    Condition, Event, EventSource, Key, MicroTime, Object, ObjectMeta, ObjectReference, Pod, PodDisruptionBudget,
+    Resource, Stored, Str, names,
 };
 
 /// Pods per pass: bounds a group in the store and the time until the next change is seen.
@@ -120,6 +121,10 @@ impl SchedulerCore {
                 self.context.put_class(class.clone());
                 true
             }
+            Object::PodDisruptionBudget(budget) => {
+                self.put_budget(budget);
+                false
+            }
             _ => false,
         };
         if wake {
@@ -153,6 +158,17 @@ impl SchedulerCore {
         false
     }
 
+    fn put_budget(&mut self, budget: &PodDisruptionBudget) {
+        match budget.spec.selector.as_ref().map(Selector::from_labels) {
+            Some(Ok(selector)) => {
+                let namespace = budget.metadata.namespace.clone();
+                let allowed = budget.status.disruptions_allowed.0.into();
+                self.nodes.put_budget(budget.key(), Budget { namespace, selector, allowed });
+            }
+            Some(Err(_)) | None => self.nodes.remove_budget(&budget.key()),
+        }
+    }
+
     fn removed(&mut self, stored: &Stored) {
         let wake = match &stored.object {
             Object::Node(node) => {
@@ -165,6 +181,10 @@ impl SchedulerCore {
             }
             Object::Namespace(namespace) => self.nodes.remove_namespace(&namespace.metadata.name),
             Object::RuntimeClass(class) => self.context.remove_class(&class.metadata.name),
+            Object::PodDisruptionBudget(budget) => {
+                self.nodes.remove_budget(&budget.key());
+                false
+            }
             _ => false,
         };
         if wake {

@@ -1,5 +1,5 @@
-//! The live scheduler: one loop that takes in changes of nodes, pods, namespaces and runtime classes, decides on everything
-//! that waits in one pass, and sends the pass as one group of writes. It never polls: it sleeps until a change comes or a
+//! The live scheduler: one loop that takes in changes of nodes, pods and what rules for them, decides on everything that waits
+//! in one pass, and sends the pass as one group of writes. It never polls: it sleeps until a change comes or a
 //! back-off ends.
 
 mod core;
@@ -35,6 +35,7 @@ async fn follow(core: &mut SchedulerCore, client: &dyn Client, clock: &dyn Clock
     core.reset();
     let mut namespaces = open(core, client, Kind::Namespace).await?;
     let mut classes = open(core, client, Kind::RuntimeClass).await?;
+    let mut budgets = open(core, client, Kind::PodDisruptionBudget).await?;
     let mut nodes = open(core, client, Kind::Node).await?;
     let mut pods = open(core, client, Kind::Pod).await?;
     loop {
@@ -42,6 +43,7 @@ async fn follow(core: &mut SchedulerCore, client: &dyn Client, clock: &dyn Clock
             biased;
             changes = namespaces.next() => changes?,
             changes = classes.next() => changes?,
+            changes = budgets.next() => changes?,
             changes = nodes.next() => changes?,
             changes = pods.next() => changes?,
             () = wait(core.wait(), clock) => Vec::new(),

@@ -3,7 +3,7 @@
 use super::conditions::{self, CREATE_ERROR, NEW_SET_CREATED, NEW_SET_FOUND, PROGRESSING};
 use super::sets::Set;
 use super::{Rollout, bounds};
-use crate::reconcile::replica_set::controller_reference;
+use crate::reconcile::claims::controller_reference;
 use std::sync::Arc;
 use steersman_domain::{Deployment, ObjectMeta, PodTemplateSpec, ReplicaSet, Str, meta, names};
 
@@ -43,7 +43,7 @@ pub(super) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
 }
 
 /// The hash of a template: 32-bit FNV-1a over its JSON, and over the number of collisions when there were any.
-pub(super) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
+pub(in crate::reconcile) fn hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
     // A template has only text keys, so it can always be written.
     let json = serde_json::to_vec(template).unwrap_or_default();
     let salt = collisions.map(i32::to_le_bytes);

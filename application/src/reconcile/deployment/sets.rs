@@ -3,7 +3,7 @@
 use super::{Rollout, bounds, revision};
 use crate::client::{DeleteOptions, Part, Write};
 use crate::reconcile::Note;
-use crate::reconcile::replica_set::controller_reference;
+use crate::reconcile::claims::controller_reference;
 use std::sync::Arc;
 use steersman_domain::selector::Selector;
 use steersman_domain::{Deployment, Object, ReplicaSet, Resource};

@@ -2,8 +2,8 @@
 
 use super::tally::Tally;
 use super::{Work, backoff};
+use crate::reconcile::claims::controller_reference;
 use crate::reconcile::pod_names::Names;
-use crate::reconcile::replica_set::controller_reference;
 use crate::reconcile::{Outcome, fnv64};
 use std::collections::BTreeSet;
 use std::sync::Arc;
