@@ -2,6 +2,7 @@
 //! live on them, and the ports through which everything outside is reached. No IO, no runtime, no clock: time and
 //! chance are arguments.
 
+pub mod cron;
 mod entity;
 pub mod indexes;
 pub mod kinds;

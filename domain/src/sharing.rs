@@ -44,6 +44,9 @@ impl Sharing {
             Object::StatefulSet(set) if is_fresh(&set.spec.template.spec) => {
                 self.spec(&mut Arc::make_mut(&mut Arc::make_mut(set).spec.template).spec);
             }
+            Object::CronJob(cron) if is_fresh(&cron.spec.job_template.spec.template.spec) => {
+                self.spec(&mut Arc::make_mut(&mut Arc::make_mut(cron).spec.job_template.spec.template).spec);
+            }
             Object::Job(job) if is_fresh(&job.spec.template.spec) => {
                 self.spec(&mut Arc::make_mut(&mut Arc::make_mut(job).spec.template).spec);
             }

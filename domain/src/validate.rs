@@ -164,6 +164,7 @@ fn whole(object: &Object, errors: &mut Errors) {
         Object::StatefulSet(set) => sets::stateful_set(set, errors),
         Object::ControllerRevision(revision) => sets::controller_revision(revision, errors),
         Object::PodDisruptionBudget(budget) => sets::disruption_budget(budget, errors),
+        Object::CronJob(cron) => batch::cron_job(cron, errors),
         Object::Job(job) => batch::job(job, errors),
         Object::Service(service) => service::check(service, errors),
         Object::Endpoints(endpoints) => service::endpoints(endpoints, errors),

@@ -103,6 +103,7 @@ fn printer(gvk: Gvk<'_>) -> &'static Printer {
         ("apps", "StatefulSet") => &sets::STATEFUL_SET,
         ("apps", "ControllerRevision") => &sets::CONTROLLER_REVISION,
         ("policy", "PodDisruptionBudget") => &small::POD_DISRUPTION_BUDGET,
+        ("batch", "CronJob") => &batch::CRON_JOB,
         ("batch", "Job") => &batch::JOB,
         ("autoscaling", "Scale") => &workloads::SCALE,
         ("", "Event") => &events::CORE,

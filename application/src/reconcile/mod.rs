@@ -2,6 +2,7 @@
 //! input gives equal output, nothing is read but the snapshot, nothing waits. One writer per field.
 
 mod claims;
+pub mod cron_job;
 pub mod daemon_set;
 pub mod deployment;
 pub mod disruption;
@@ -66,6 +67,7 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::new(replica_set::ReplicaSets::default()),
         Box::new(daemon_set::DaemonSets::default()),
         Box::new(stateful_set::StatefulSets),
+        Box::new(cron_job::CronJobs::default()),
         Box::new(job::Jobs::default()),
         Box::new(disruption::Disruptions),
         Box::new(endpoints::EndpointsReconciler),

@@ -14,6 +14,7 @@ pub(super) fn has_generation(kind: Kind) -> bool {
             | Kind::ReplicaSet
             | Kind::DaemonSet
             | Kind::StatefulSet
+            | Kind::CronJob
             | Kind::Job
             | Kind::PodDisruptionBudget
             | Kind::EndpointSlice
@@ -51,7 +52,19 @@ macro_rules! with_status {
         }
     };
 }
-with_status!(Namespace, Node, Service, PodDisruptionBudget, Deployment, ReplicaSet, DaemonSet, StatefulSet, Job, Pod);
+with_status!(
+    Namespace,
+    Node,
+    Service,
+    PodDisruptionBudget,
+    Deployment,
+    ReplicaSet,
+    DaemonSet,
+    StatefulSet,
+    CronJob,
+    Job,
+    Pod
+);
 
 /// Completes an update of one part with the other parts as they are stored.
 pub(super) fn complete(new: &mut Object, old: &Object, part: Part) -> Result<(), ApiError> {
@@ -102,6 +115,7 @@ pub(super) fn desired_changed(new: &Object, old: &Object) -> bool {
         (Object::DaemonSet(n), Object::DaemonSet(o)) => n.spec != o.spec,
         (Object::StatefulSet(n), Object::StatefulSet(o)) => n.spec != o.spec,
         (Object::PodDisruptionBudget(n), Object::PodDisruptionBudget(o)) => n.spec != o.spec,
+        (Object::CronJob(n), Object::CronJob(o)) => n.spec != o.spec,
         (Object::Job(n), Object::Job(o)) => n.spec != o.spec,
         (Object::EndpointSlice(n), Object::EndpointSlice(o)) => {
             n.endpoints != o.endpoints || n.ports != o.ports || n.metadata.labels != o.metadata.labels

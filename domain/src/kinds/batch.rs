@@ -1,7 +1,9 @@
 //! Jobs: pods that are to end.
 
 use crate::entity::entity;
-use crate::{Condition, Kind, LabelSelector, ObjectMeta, Pod, PodTemplateSpec, Shared, Str, Time, Uid};
+use crate::{
+    Condition, Kind, LabelSelector, ObjectMeta, ObjectReference, Pod, PodTemplateSpec, Shared, Str, Time, Uid,
+};
 
 /// The finalizer that keeps an ended pod of a Job until it has been counted.
 pub const JOB_TRACKING: &str = "batch.kubernetes.io/job-tracking";
@@ -13,6 +15,9 @@ pub const JOB_INDEX_FAILURES: &str = "batch.kubernetes.io/job-index-failure-coun
 pub const JOB_CONTROLLER_UID: &str = "batch.kubernetes.io/controller-uid";
 /// The label that holds the name of the Job.
 pub const JOB_NAME: &str = "batch.kubernetes.io/job-name";
+
+/// The annotation that holds the time for which a Job of a CronJob was made.
+pub const CRON_JOB_TIME: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
 entity! {
     /// Runs pods until enough of them have succeeded.
@@ -119,6 +124,45 @@ entity! {
     pub struct UncountedTerminatedPods {
         succeeded: Vec<Uid> = "succeeded",
         failed: Vec<Uid> = "failed",
+    }
+
+    /// Makes a Job at set times.
+    pub struct CronJob[Kind::CronJob] {
+        metadata: ObjectMeta = "metadata",
+        spec: CronJobSpec = "spec",
+        status: CronJobStatus = "status",
+    }
+
+    /// The desired state of a CronJob.
+    pub struct CronJobSpec {
+        /// A cron line; see [`Cron`](crate::cron::Cron).
+        schedule: Str = "schedule",
+        /// By the IANA database; absent: UTC.
+        time_zone: Option<Str> = "timeZone",
+        /// Seconds after its time until which a Job may still start; absent: no limit.
+        starting_deadline_seconds: Option<i64> = "startingDeadlineSeconds",
+        /// `Allow` (the default), `Forbid` or `Replace`: what happens when the Job before still runs.
+        concurrency_policy: Str = "concurrencyPolicy",
+        suspend: Option<bool> = "suspend",
+        job_template: JobTemplateSpec = "jobTemplate",
+        /// Absent: 3.
+        successful_jobs_history_limit: Option<i32> = "successfulJobsHistoryLimit",
+        /// Absent: 1.
+        failed_jobs_history_limit: Option<i32> = "failedJobsHistoryLimit",
+    }
+
+    /// The Jobs that a CronJob makes.
+    pub struct JobTemplateSpec {
+        metadata: ObjectMeta = "metadata",
+        spec: JobSpec = "spec",
+    }
+
+    /// The observed state of a CronJob.
+    pub struct CronJobStatus {
+        /// The Jobs that run.
+        active: Vec<ObjectReference> = "active",
+        last_schedule_time: Option<Time> = "lastScheduleTime",
+        last_successful_time: Option<Time> = "lastSuccessfulTime",
     }
 }
 

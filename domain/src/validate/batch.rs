@@ -2,11 +2,12 @@
 
 use super::path::{Errors, Path};
 use super::{meta, pod};
+use crate::cron::{Cron, time_zone};
 use crate::indexes::Indexes;
 use crate::selector::Selector;
 use crate::{
-    Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodes, PodTemplateSpec, RestartPolicy, Shared, SuccessPolicy,
-    names,
+    CronJob, Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodes, PodTemplateSpec, RestartPolicy, Shared,
+    SuccessPolicy, names,
 };
 
 /// The most pods at a time, and indexes, of an indexed Job.
@@ -16,6 +17,9 @@ const MOST_INDEXES_WITH_LIMITS: i32 = 100_000;
 /// The most rules of a policy, and values of a rule.
 const MOST_RULES: usize = 20;
 const MOST_VALUES: usize = 255;
+
+/// The longest name of a CronJob: eleven more are behind the names of its Jobs.
+const LONGEST_CRON_NAME: usize = 52;
 
 /// A Job.
 pub(super) fn job(job: &Job, errors: &mut Errors) {
@@ -41,6 +45,55 @@ pub(super) fn job(job: &Job, errors: &mut Errors) {
             }
         }
     }
+}
+
+/// A CronJob.
+pub(super) fn cron_job(cron: &CronJob, errors: &mut Errors) {
+    let root = Path::root();
+    let (path, spec) = (root.field("spec"), &cron.spec);
+    if cron.metadata.name.len() > LONGEST_CRON_NAME {
+        let metadata = root.field("metadata");
+        let detail = format!("must be no more than {LONGEST_CRON_NAME} characters: its Jobs have the time behind it");
+        errors.invalid(&metadata.field("name"), cron.metadata.name.as_str(), detail);
+    }
+    if spec.schedule.is_empty() {
+        errors.required(&path.field("schedule"), "a cron line, such as \"*/5 * * * *\"");
+    } else if let Err(why) = Cron::parse(&spec.schedule) {
+        errors.invalid(&path.field("schedule"), spec.schedule.as_str(), why.to_string());
+    }
+    match spec.time_zone.as_deref() {
+        None => {}
+        Some("") => errors.invalid(&path.field("timeZone"), "", "must be nil or non-empty string"),
+        Some(zone) => {
+            if let Err(why) = time_zone(zone) {
+                errors.invalid(&path.field("timeZone"), zone, why);
+            }
+        }
+    }
+    if !spec.concurrency_policy.is_empty() {
+        let policies = ["Allow", "Forbid", "Replace"];
+        errors.one_of(&path.field("concurrencyPolicy"), &spec.concurrency_policy, &policies);
+    }
+    for (field, value) in [
+        ("startingDeadlineSeconds", spec.starting_deadline_seconds),
+        ("successfulJobsHistoryLimit", spec.successful_jobs_history_limit.map(i64::from)),
+        ("failedJobsHistoryLimit", spec.failed_jobs_history_limit.map(i64::from)),
+    ] {
+        errors.not_negative(&path.field(field), value.unwrap_or(0));
+    }
+    let template = path.field("jobTemplate");
+    let metadata = template.field("metadata");
+    let made = &spec.job_template;
+    meta::labels(&made.metadata.labels, &metadata.field("labels"), errors);
+    meta::annotations(&made.metadata.annotations, &metadata.field("annotations"), errors);
+    let job = template.field("spec");
+    if made.spec.manual_selector == Some(true) {
+        errors.unsupported(&job.field("manualSelector"), true, &["nil", "false"]);
+    }
+    if made.spec.selector.is_some() {
+        errors.invalid(&job.field("selector"), "", "`selector` will be auto-generated: leave it out");
+    }
+    job_spec(&made.spec, &job, errors);
 }
 
 /// What a Job and the template of a CronJob have in common.

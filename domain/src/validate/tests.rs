@@ -27,9 +27,13 @@ fn sound(kind: Kind) -> Value {
         Kind::Pod => json!({"spec": template["spec"]}),
         Kind::ControllerRevision => json!({"data": {}}),
         Kind::Deployment | Kind::ReplicaSet | Kind::DaemonSet | Kind::StatefulSet => json!({"spec": workload}),
-        Kind::Job => {
+        Kind::Job | Kind::CronJob => {
             let mut spec = workload.clone();
             spec["template"]["spec"]["restartPolicy"] = json!("Never");
+            if kind == Kind::CronJob {
+                spec.as_object_mut().expect("fields").remove("selector");
+                spec = json!({"schedule": "0 0 * * *", "jobTemplate": {"spec": spec}});
+            }
             json!({"spec": spec})
         }
         Kind::Service => json!({"spec": {"ports": [{"port": 80}]}}),
@@ -205,6 +209,38 @@ fn workloads() {
         json!({"spec": {"minReadySeconds": 10, "progressDeadlineSeconds": 10}}),
         "spec.progressDeadlineSeconds: Invalid value: 10: must be greater",
     );
+}
+
+#[test]
+fn cron_jobs() {
+    for (patch, expected) in [
+        (json!({"spec": {"schedule": ""}}), "spec.schedule: Required value: a cron line, such as"),
+        (json!({"spec": {"schedule": "0 0 30 2 *"}}), "spec.schedule: Invalid value: \"0 0 30 2 *\": it never fires"),
+        (
+            json!({"spec": {"schedule": "0 24 * * *"}}),
+            "spec.schedule: Invalid value: \"0 24 * * *\": the hour \"24\" is",
+        ),
+        (
+            json!({"spec": {"timeZone": "Mars/Base"}}),
+            "spec.timeZone: Invalid value: \"Mars/Base\": unknown time zone: give",
+        ),
+        (json!({"spec": {"timeZone": ""}}), "spec.timeZone: Invalid value"),
+        (json!({"spec": {"concurrencyPolicy": "Both"}}), "spec.concurrencyPolicy: Unsupported value: \"Both\""),
+        (json!({"spec": {"startingDeadlineSeconds": -1}}), "spec.startingDeadlineSeconds: Invalid value: -1"),
+        (json!({"spec": {"failedJobsHistoryLimit": -1}}), "spec.failedJobsHistoryLimit: Invalid value: -1"),
+        (json!({"metadata": {"name": "a".repeat(53)}}), "metadata.name: Invalid value"),
+        (
+            json!({"spec": {"jobTemplate": {"spec": {"parallelism": -1}}}}),
+            "spec.jobTemplate.spec.parallelism: Invalid value: -1",
+        ),
+        (
+            json!({"spec": {"jobTemplate": {"spec": {"manualSelector": true}}}}),
+            "spec.jobTemplate.spec.manualSelector: Unsupported value",
+        ),
+    ] {
+        breaks(Kind::CronJob, patch, expected);
+    }
+    changes(Kind::CronJob, json!({}), json!({"spec": {"schedule": "* * * * *", "suspend": true}}), None);
 }
 
 #[test]

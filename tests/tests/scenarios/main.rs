@@ -2,6 +2,7 @@
 //! history may break. Time is virtual: it passes only when nothing is left to do.
 
 mod crashes;
+mod cron;
 mod faults;
 mod garbage;
 mod history;

@@ -41,6 +41,7 @@ const ROOTS: &[&str] = &[
     "apps.v1.StatefulSet",
     "apps.v1.ControllerRevision",
     "policy.v1.PodDisruptionBudget",
+    "batch.v1.CronJob",
     "batch.v1.Job",
     "discovery.v1.EndpointSlice",
     "coordination.v1.Lease",

@@ -261,6 +261,17 @@ pub const KINDS: &[Kind] = &[
     Kind { group: "autoscaling", kind: "Scale", type_name: "autoscaling.v1.Scale", ..CORE },
     Kind {
         group: "batch",
+        kind: "CronJob",
+        plural: "cronjobs",
+        singular: "cronjob",
+        short_names: &["cj"],
+        categories: &["all"],
+        type_name: "batch.v1.CronJob",
+        subresources: &[status("batch", "v1", "CronJob")],
+        ..CORE
+    },
+    Kind {
+        group: "batch",
         kind: "Job",
         plural: "jobs",
         singular: "job",

@@ -2,8 +2,8 @@
 
 use super::services::containers;
 use super::workloads::{CONTAINERS, IMAGES, SELECTOR, selector};
-use super::{AGE, NAME, Printer, age, column, condition, elements, name, number};
-use crate::duration::{human_duration, unix_seconds};
+use super::{AGE, NAME, NONE, Printer, age, column, condition, count, elements, name, number, text, text_or};
+use crate::duration::{human_duration, since, unix_seconds};
 use serde_json::Value;
 
 pub(super) const JOB: Printer = Printer {
@@ -28,6 +28,40 @@ pub(super) const JOB: Printer = Printer {
             names,
             images,
             selector(&job["spec"]["selector"]).into(),
+        ]
+    },
+};
+
+pub(super) const CRON_JOB: Printer = Printer {
+    columns: &[
+        NAME,
+        column("Schedule", "The cron line."),
+        column("Timezone", "By whose clocks."),
+        column("Suspend", "Whether no job is made."),
+        count("Active", "How many jobs run."),
+        column("Last Schedule", "How long ago the last job was due."),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        SELECTOR,
+    ],
+    cells: |cron, now| {
+        let (spec, status) = (&cron["spec"], &cron["status"]);
+        let job = &spec["jobTemplate"]["spec"];
+        let [names, images] = containers(&job["template"]);
+        let last = &status["lastScheduleTime"];
+        let last = if last.is_null() { NONE.to_owned() } else { since(last, now) };
+        vec![
+            name(cron),
+            text(spec, "schedule").into(),
+            text_or(spec, "timeZone", NONE).into(),
+            if spec["suspend"] == true { "True" } else { "False" }.into(),
+            elements(status, "active").len().into(),
+            last.into(),
+            age(cron, now),
+            names,
+            images,
+            selector(&job["selector"]).into(),
         ]
     },
 };
