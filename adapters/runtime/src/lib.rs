@@ -9,5 +9,6 @@ pub mod process;
 #[path = "process/other.rs"]
 pub mod process;
 pub mod proxy;
+pub mod task;
 
 pub use process::{OpenError, ProcessConfig, ProcessRuntime, claimed_addresses, init, shim_main};

@@ -2,6 +2,7 @@
 //! and pure; effect ports are async, fallible and object-safe.
 
 mod clock;
+mod messenger;
 mod repository;
 mod runtime;
 mod scheduler;
@@ -9,6 +10,7 @@ mod spawner;
 mod store;
 
 pub use clock::*;
+pub use messenger::*;
 pub use repository::*;
 pub use runtime::*;
 pub use scheduler::*;

@@ -1,6 +1,6 @@
 //! The runtime: what runs the containers of pods on a node. One port for functions, processes and OCI containers.
 
-use crate::{Condition, Str, Time, Uid};
+use crate::{Condition, Map, Str, Time, Uid};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,9 +16,21 @@ pub struct SandboxSpec {
     /// The group that volumes made for the pod belong to.
     #[serde(default)]
     pub fs_group: Option<u32>,
-    /// The pod's labels and annotations, for what containers read through files; empty when not needed.
     pub service_account: Str,
+    /// The pod's labels when the frame was made.
+    #[serde(default)]
+    pub labels: Map<Str>,
+    /// Those of the pod's annotations that begin with [`OWN_PREFIX`].
+    #[serde(default)]
+    pub annotations: Map<Str>,
+    /// The container that is meant where none is named: the one of the annotation `kubectl.kubernetes.io/default-container`,
+    /// else the first that is not an init container.
+    #[serde(default)]
+    pub main_container: Str,
 }
+
+/// What the keys of Steersman's own labels and annotations begin with.
+pub const OWN_PREFIX: &str = "steersman.io/";
 
 /// Who a container runs as. `None`: as the runtime decides (for processes: as the host program).
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -135,6 +147,8 @@ pub enum RuntimeEvent {
     Exited { pod: Uid, container: ContainerRecord },
     /// The sandbox itself is lost (its shim was killed): its containers are gone or no longer known.
     SandboxLost { pod: Uid, message: String },
+    /// Something that people should know about a container which runs on: `reason` as Events have it.
+    Warned { pod: Uid, container: Str, reason: &'static str, message: String },
 }
 
 /// Which log lines to read.

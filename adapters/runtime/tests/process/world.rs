@@ -5,11 +5,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
-use steersman_domain::Uid;
 use steersman_domain::ports::{
     ContainerRecord, ContainerSpec, ExitRecord, Identity, Limits, LogQuery, Runtime, RuntimeError, RuntimeEvent,
     SandboxSpec,
 };
+use steersman_domain::{Map, Uid};
 use steersman_runtime::{ProcessConfig, ProcessRuntime};
 
 /// How long anything may take before a test fails.
@@ -121,6 +121,9 @@ pub(crate) fn sandbox(uid: &Uid, name: &str) -> SandboxSpec {
         fs_group: None,
         hostname: name.into(),
         service_account: "default".into(),
+        labels: Map::new(),
+        annotations: Map::new(),
+        main_container: "app".into(),
     }
 }
 

@@ -12,8 +12,8 @@ use crate::client::ApiError;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use steersman_domain::ports::{ContainerRecord, ContainerSpec, Runtime, RuntimeError, SandboxSpec};
-use steersman_domain::{Container, Key, Kind, Pod, RuntimeClass, Shared as Sub, Str, Time};
+use steersman_domain::ports::{ContainerRecord, ContainerSpec, OWN_PREFIX, Runtime, RuntimeError, SandboxSpec};
+use steersman_domain::{Container, Key, Kind, Map, Pod, RuntimeClass, Shared as Sub, Str, Time};
 use tokio::sync::watch;
 
 /// After the API or a runtime could not be reached.
@@ -91,6 +91,9 @@ async fn try_sandbox(context: &Context) -> Result<(&'static str, Ipv4Addr), Bloc
         // Validation has refused what is no group.
         fs_group: pod.spec.security_context.as_ref().and_then(|c| c.fs_group).and_then(|id| u32::try_from(id).ok()),
         service_account: pod.spec.service_account_name.clone(),
+        labels: pod.metadata.labels.clone(),
+        annotations: own_annotations(pod),
+        main_container: main_container(pod),
     };
     match runtime.run_sandbox(&spec).await {
         Ok(ip) => Ok((runtime.handler(), ip)),
@@ -99,6 +102,17 @@ async fn try_sandbox(context: &Context) -> Result<(&'static str, Ipv4Addr), Bloc
             Err(context.block("ContainerCreating", error.to_string(), SOON))
         }
     }
+}
+
+fn own_annotations(pod: &Pod) -> Map<Str> {
+    let own = pod.metadata.annotations.iter().filter(|(key, _)| key.starts_with(OWN_PREFIX));
+    own.map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+fn main_container(pod: &Pod) -> Str {
+    let named = pod.metadata.annotations.get("kubectl.kubernetes.io/default-container");
+    let named = named.filter(|name| pod.spec.containers.iter().any(|c| c.name == **name)).cloned();
+    named.or_else(|| pod.spec.containers.first().map(|c| c.name.clone())).unwrap_or_default()
 }
 
 /// Makes or refreshes all volumes, and watches what they are made of.

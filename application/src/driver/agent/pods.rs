@@ -1,6 +1,7 @@
 //! Which pods are this node's: takes over what runs, follows the watch, starts a worker for each, and routes what happens
 //! in the runtimes to them.
 
+use super::events::Told;
 use super::inbox::Inbox;
 use super::observe::Observation;
 use super::shared::{Shared, View};
@@ -73,6 +74,11 @@ async fn route(shared: Arc<Shared>, runtime: Arc<dyn Runtime>, mut events: Box<d
             Some(RuntimeEvent::SandboxLost { pod, message }) => {
                 if let Some(inbox) = shared.registry.inbox(&pod) {
                     inbox.observed(Observation::SandboxLost { message });
+                }
+            }
+            Some(RuntimeEvent::Warned { pod, container, reason, message }) => {
+                if let Some(view) = shared.registry.view(&pod) {
+                    shared.tell(&view.pod, Told::warning(reason, &container, message));
                 }
             }
             None => {
