@@ -1,8 +1,9 @@
 //! Runtimes of Steersman pods, and the service proxy.
 //!
-//! `process` runs pods as operating-system processes, each pod under a small shim process of its own; `proxy` is the
+//! `task` runs pods as functions of this process; `process` runs pods as operating-system processes, each pod under a small shim process of its own; `proxy` is the
 //! userspace data path of services. This is the only crate that may use `unsafe`, and it does so in `process::sys` alone.
 
+mod hook;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(not(target_os = "linux"))]

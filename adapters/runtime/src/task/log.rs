@@ -50,7 +50,7 @@ impl Log {
         {
             let mut lines = self.lines.lock();
             for line in text.trim_end_matches('\n').split('\n') {
-                let end = line.floor_char_boundary(LONGEST_LINE);
+                let end = (0..=line.len().min(LONGEST_LINE)).rev().find(|at| line.is_char_boundary(*at)).unwrap_or(0);
                 lines.bytes += end + LINE_COST;
                 lines.kept.push_back((now, line[..end].into()));
             }
@@ -158,7 +158,6 @@ impl LogStream for Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::future::Future as _;
     use std::task::{Context, Poll, Waker};
 
     fn poll(stream: &mut dyn LogStream) -> Poll<Option<String>> {

@@ -1,14 +1,20 @@
-//! Functions as pods: so far their names and parameters, their messages, and what they are given. The runtime that starts
-//! and ends them is not written yet.
+//! Functions as pods: a host registers async or blocking functions by name, and pods of the runtime `task` run them, each
+//! with a mailbox. A pod's `image` names the function; its one argument, if any, is a JSON document with the parameters.
 
 mod context;
 mod gauge;
 mod log;
 mod message;
 mod registry;
+mod run;
+mod runtime;
 mod switchboard;
+#[cfg(test)]
+mod tests;
+mod watchdog;
 
 pub use context::{Context, PodIdentity, Worker, block_on};
 pub use message::{Message, Reply};
 pub use registry::{BoxError, Outcome, RegisterError, Registry};
+pub use runtime::{HANG_AFTER, MAILBOX, TaskConfig, TaskRuntime};
 pub use switchboard::{Address, Balance, Switchboard, WITHIN};

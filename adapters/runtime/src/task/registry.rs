@@ -55,10 +55,17 @@ impl<E: Into<BoxError>> Outcome for Result<(), E> {
     }
 }
 
+/// A function as it goes on.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+/// An async function that is ready to begin.
+pub(crate) type BeginAsync = Box<dyn FnOnce(Context) -> Running + Send>;
+/// A blocking function that is ready to begin.
+pub(crate) type BeginBlocking = Box<dyn FnOnce(Context) -> Result<(), String> + Send>;
+
 /// A function that is ready to begin, with its parameters read.
 pub(crate) enum Prepared {
-    Async(Box<dyn FnOnce(Context) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send>),
-    Blocking(Box<dyn FnOnce(Context) -> Result<(), String> + Send>),
+    Async(BeginAsync),
+    Blocking(BeginBlocking),
 }
 
 impl fmt::Debug for Prepared {

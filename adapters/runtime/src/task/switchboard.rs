@@ -406,6 +406,9 @@ impl Address {
     }
 
     async fn wait_for_room(&self, message: Message, sender: mpsc::Sender<Message>) -> Result<Duration, MessageError> {
+        if self.within.is_zero() {
+            return Err(MessageError::Full { to: self.recipient().clone(), waited: self.within });
+        }
         let clock = &self.board.0.clock;
         let began = clock.monotonic();
         let permit = if self.within == Duration::MAX {

@@ -102,7 +102,7 @@ impl Runtime for ProcessRuntime {
     }
 
     async fn http_get(&self, pod: &Uid, port: u16, path: &str, timeout: Duration) -> Result<u16, RuntimeError> {
-        network::http_get(self.inner.pod(pod)?.sandbox.ip, port, path, timeout).await
+        crate::hook::http_get(self.inner.pod(pod)?.sandbox.ip, port, path, timeout).await
     }
 
     async fn ports_open(&self, pod: &Uid, ports: &[u16]) -> Result<(), RuntimeError> {
