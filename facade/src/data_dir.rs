@@ -132,6 +132,14 @@ impl Addresses {
         Ipv4Addr::new(127, 64 + high, low, 0)
     }
 
+    /// The first address of the functions on the node of this index, and how many there are: a /23 of 127.80.0.0/12.
+    pub(crate) fn functions(&self, node: u16) -> (Ipv4Addr, u32) {
+        const EACH: u32 = 512;
+        let index = u32::from(self.block) * u32::from(LOCAL_NODES) + u32::from(node.min(LOCAL_NODES - 1));
+        let first = u32::from(Ipv4Addr::new(127, 80, 0, 0)) + index * EACH;
+        (Ipv4Addr::from(first + 1), EACH - 2)
+    }
+
     /// The first address of the /24 of the pods on the node of this index; `None` past the last.
     pub(crate) fn pods(&self, node: u16) -> Option<Ipv4Addr> {
         let [high, low] = (self.block * LOCAL_NODES + node).to_be_bytes();

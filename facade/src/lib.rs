@@ -18,6 +18,7 @@
 mod cluster;
 mod data_dir;
 mod explain;
+pub mod functions;
 mod live;
 mod machine;
 mod network;

@@ -1,6 +1,7 @@
 //! Nodes in this process: an agent each, with the runtimes it offers.
 
 use crate::data_dir::Addresses;
+use crate::functions::{Functions, Seat};
 use crate::live::TokioSpawner;
 use crate::machine;
 use crate::network::ProxyDrain;
@@ -32,6 +33,8 @@ pub(crate) struct NodePorts {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) spawner: TokioSpawner,
     pub(crate) logs: Arc<LogRegistry>,
+    /// `None`: nodes of this process run no functions.
+    pub(crate) functions: Option<Functions>,
     /// The proxy of this process, and where it lets other nodes in.
     pub(crate) proxy: Option<(Arc<Proxy>, u16)>,
     pub(crate) default_runtime: Str,
@@ -93,7 +96,16 @@ impl NodePorts {
         };
         let mut config = ProcessConfig::new(node.data_dir.join("nodes").join(node.name.as_str()), subnet, node.shim);
         config.cgroup_parent = format!("steersman/{}-{}", node.addresses.block(), node.name);
-        let runtime: Arc<dyn Runtime> = Arc::new(ProcessRuntime::open(config).await?);
+        let mut runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(ProcessRuntime::open(config).await?)];
+        if let Some(functions) = &self.functions {
+            runtimes.push(functions.runtime(Seat {
+                clock: self.clock.clone(),
+                entropy: self.entropy.clone(),
+                spawner: Arc::new(self.spawner.clone()),
+                addresses: node.addresses.functions(node.index),
+                live: true,
+            }));
+        }
         let (capacity, reserved) = machine::part(node.parts);
         let mut agent = self.config(&node.name, capacity, reserved);
         let address = |kind: &str, address: Str| NodeAddress { kind: kind.into(), address, ..NodeAddress::default() };
@@ -106,7 +118,7 @@ impl NodePorts {
             Some((proxy, _)) => Arc::new(ProxyDrain(proxy.clone())),
             None => Arc::new(NoTraffic),
         };
-        Ok(self.start(agent, runtime, traffic, stop))
+        Ok(self.start(agent, runtimes, traffic, stop))
     }
 
     /// Starts a node that runs nothing: pods of the runtime `simulated` start there and stay.
@@ -114,7 +126,7 @@ impl NodePorts {
         let agent = self.config(name, capacity, Resources::default());
         let runtime =
             SimulatedRuntime::new(SimulatedConfig::default(), self.clock.clone(), Arc::new(self.spawner.clone()));
-        self.start(agent, Arc::new(runtime), Arc::new(NoTraffic), stop)
+        self.start(agent, vec![Arc::new(runtime)], Arc::new(NoTraffic), stop)
     }
 
     fn config(&self, name: &str, capacity: Resources, reserved: Resources) -> AgentConfig {
@@ -130,7 +142,7 @@ impl NodePorts {
     fn start(
         &self,
         config: AgentConfig,
-        runtime: Arc<dyn Runtime>,
+        runtimes: Vec<Arc<dyn Runtime>>,
         traffic: Arc<dyn TrafficDrain>,
         stop: watch::Receiver<Stop>,
     ) -> RunningNode {
@@ -139,7 +151,7 @@ impl NodePorts {
             config,
             AgentPorts {
                 client: self.client.clone(),
-                runtimes: vec![runtime],
+                runtimes,
                 clock: self.clock.clone(),
                 entropy: self.entropy.clone(),
                 spawner: Arc::new(self.spawner.clone()),

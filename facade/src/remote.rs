@@ -135,6 +135,7 @@ impl JoinedNode {
             tokio::spawn(renewal.run(client.clone(), clock.clone(), entropy.clone())),
         ];
         let ports = NodePorts {
+            functions: None,
             client,
             clock,
             entropy,

@@ -13,6 +13,7 @@ mod error;
 mod events;
 mod join;
 mod log;
+mod message;
 mod negotiate;
 mod patch;
 pub mod pki;

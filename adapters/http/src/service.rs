@@ -17,6 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steersman_application::usecase::Api;
+use steersman_domain::ports::Messenger;
 use tokio::sync::watch;
 
 /// As many warnings as go with an answer, and how many characters each may have: clients refuse heads beyond 16 to 64 kB.
@@ -32,6 +33,8 @@ pub struct ServiceConfig {
     pub authority: Option<Arc<Authority>>,
     /// Where remote agents deliver logs; without one, only in-process agents have logs.
     pub relay: Option<Arc<LogRelay>>,
+    /// Delivers messages to functions; without one, they are refused.
+    pub messenger: Option<Arc<dyn Messenger>>,
 }
 
 /// The Kubernetes API over one [`Api`]. Clones share everything.
@@ -223,6 +226,9 @@ impl Call<'_> {
             ("eviction", &Method::POST) if offered => self.evict(address, body).await,
             ("log", &Method::GET) if offered => self.log(address).await,
             ("explain", &Method::GET) => self.explain(address).await,
+            ("ask" | "send", &Method::POST) if matches!(address.wire.plural, "pods" | "services") => {
+                self.message(address, body).await
+            }
             (sub @ ("exec" | "attach" | "portforward"), _) if address.wire.plural == "pods" => {
                 Err(Failure::not_supported(format!(
                     "pods/{sub} is not supported: this server does not open streams into pods yet; use `kubectl logs` to \

@@ -103,7 +103,7 @@ pub enum MessageError {
 /// had its effect although the call failed; nothing is delivered twice. Messages of one caller to one pod arrive in the
 /// order in which they were sent. Dropping the future of `ask` gives up the answer, not the work.
 #[async_trait::async_trait]
-pub trait Messenger: Send + Sync + 'static {
+pub trait Messenger: fmt::Debug + Send + Sync + 'static {
     /// Delivers a value and waits for the answer.
     async fn ask(&self, to: &Recipient, value: Value, within: Duration) -> Result<Value, MessageError>;
 

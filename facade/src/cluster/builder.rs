@@ -2,6 +2,7 @@
 
 use super::{Cluster, StartError};
 use crate::Scheduling;
+use crate::functions::Registry;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ pub struct ClusterBuilder {
     pub(super) shim: Vec<OsString>,
     pub(super) node_certificate_lifetime: Duration,
     pub(super) scheduling: Scheduling,
+    pub(super) functions: Registry,
 }
 
 impl ClusterBuilder {
@@ -39,6 +41,7 @@ impl ClusterBuilder {
             shim: vec![program, "__shim".into()],
             node_certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
             scheduling: Scheduling::default(),
+            functions: Registry::new(),
         }
     }
 
@@ -104,6 +107,14 @@ impl ClusterBuilder {
     #[must_use]
     pub fn node_certificate_lifetime(mut self, lifetime: Duration) -> Self {
         self.node_certificate_lifetime = lifetime;
+        self
+    }
+
+    /// The functions that pods of the runtime `task` can run; by default a registry of its own, which is empty. More can be
+    /// registered later by [`Cluster::functions`].
+    #[must_use]
+    pub fn functions(mut self, functions: Registry) -> Self {
+        self.functions = functions;
         self
     }
 

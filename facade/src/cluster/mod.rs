@@ -9,6 +9,7 @@ pub(crate) use core::{Core, CorePorts};
 pub use start::StartError;
 
 use crate::data_dir::{Addresses, DataDir};
+use crate::functions::{Address, Functions, Registry};
 use crate::network::DataPath;
 use crate::node::RunningNode;
 use std::future::Future;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use steersman_application::client::Client;
 use steersman_application::driver::agent::Stop;
 use steersman_application::usecase::Api;
+use steersman_domain::ports::MessageError;
 use steersman_http::ApiService;
 use steersman_http::pki::Authority;
 use tokio::sync::watch;
@@ -46,6 +48,7 @@ pub struct Cluster {
     server: JoinHandle<()>,
     loops: Vec<JoinHandle<()>>,
     path: Option<DataPath>,
+    functions: Functions,
     // Released last.
     _addresses: Addresses,
     data_dir: DataDir,
@@ -95,6 +98,20 @@ impl Cluster {
     /// The use cases behind the API.
     pub fn api(&self) -> &Arc<Api> {
         &self.api
+    }
+
+    /// The functions that pods of the runtime `task` can run.
+    pub fn functions(&self) -> &Registry {
+        &self.functions.registry
+    }
+
+    /// The address of a pod (`NAME` or `pod/NAME`) or service (`service/NAME`) whose pods are functions. Look it up once, keep
+    /// it, and use it often; it stays good whatever happens to them.
+    ///
+    /// # Errors
+    /// [`MessageError::Form`](steersman_domain::ports::MessageError::Form) when the text is no such name.
+    pub fn reach(&self, to: &str, namespace: &str) -> Result<Address, MessageError> {
+        self.functions.address(to, namespace)
     }
 
     /// The certificate authority of the cluster.

@@ -3,6 +3,7 @@
 use super::core::{Core, CorePorts};
 use super::{Cluster, ClusterBuilder};
 use crate::data_dir::{Addresses, DataDir, DataDirError};
+use crate::functions::Functions;
 use crate::live::{OsEntropy, SystemClock, TokioSpawner};
 use crate::machine;
 use crate::network::{DataPath, PathError, PathOptions};
@@ -72,7 +73,9 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
     let core = core(&options, &data_dir, &addresses)?;
     core.api.bootstrap().await?;
 
+    let functions = Functions::new(options.functions.clone(), core.client(), core.clock.clone(), core.entropy.clone());
     let config = ServiceConfig {
+        messenger: Some(functions.messenger()),
         relay: Some(Arc::new(LogRelay::new(core.logs.clone()))),
         authority: Some(authority.clone()),
         ..ServiceConfig::default()
@@ -96,8 +99,9 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
         service,
         stop_api,
         server,
-        loops: loops(&core),
+        loops: loops(&core, &functions),
         path: None,
+        functions,
         _addresses: addresses,
         data_dir,
     };
@@ -167,9 +171,10 @@ fn serve_api(
     })))
 }
 
-/// The controllers, the scheduler and the housekeeping.
-fn loops(core: &Core) -> Vec<JoinHandle<()>> {
-    [core.controllers(), core.scheduler(core.entropy.clone()), core.housekeeping()].map(tokio::spawn).into()
+/// The controllers, the scheduler, the housekeeping, and the routes to functions.
+fn loops(core: &Core, functions: &Functions) -> Vec<JoinHandle<()>> {
+    let loops = [core.controllers(), core.scheduler(core.entropy.clone()), core.housekeeping(), functions.route()];
+    loops.map(tokio::spawn).into()
 }
 
 async fn start_nodes(
@@ -184,6 +189,7 @@ async fn start_nodes(
         entropy: core.entropy.clone(),
         spawner: TokioSpawner::new(Handle::current()),
         logs: core.logs.clone(),
+        functions: Some(cluster.functions.clone()),
         proxy: cluster.path.as_ref().map(|path| (path.proxy().clone(), path.port())),
         default_runtime: options.default_runtime.clone(),
         api_server: Some((api.ip().to_string().into(), api.port())),

@@ -1,11 +1,12 @@
 //! What a simulation is to be.
 
-use super::cluster::DICE_OF_API;
+use super::cluster::{DICE_OF_API, DICE_OF_FUNCTIONS};
 use super::nodes::{Ground, NewNode, Nodes};
 use super::record::Recorder;
 use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled, Timeout};
 use crate::Scheduling;
 use crate::cluster::{Core, CorePorts};
+use crate::functions::{Functions, Registry, Seat};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,6 +54,7 @@ pub struct SimulationBuilder {
     factories: Vec<RuntimeFactory>,
     limit: Option<Duration>,
     scheduling: Scheduling,
+    functions: Option<Registry>,
 }
 
 impl std::fmt::Debug for SimulationBuilder {
@@ -76,6 +78,7 @@ impl SimulationBuilder {
             factories: Vec::new(),
             limit: None,
             scheduling: Scheduling::default(),
+            functions: None,
         }
     }
 
@@ -141,6 +144,14 @@ impl SimulationBuilder {
         self
     }
 
+    /// The functions that pods of the runtime `task` can run: every node offers it then. They must be async, and wait by
+    /// their context alone.
+    #[must_use]
+    pub fn functions(mut self, functions: Registry) -> Self {
+        self.functions = Some(functions);
+        self
+    }
+
     /// What decides where pods go; see [`Scheduling`].
     #[must_use]
     pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
@@ -185,7 +196,7 @@ impl SimulationBuilder {
         Ok(simulation)
     }
 
-    fn cluster(self, executor: &Executor) -> SimulatedCluster {
+    fn cluster(mut self, executor: &Executor) -> SimulatedCluster {
         let (clock, spawner) = (executor.clock().clone(), executor.spawner());
         let recorder = Arc::new(Recorder::new(clock.clone()));
         let ports = CorePorts {
@@ -197,6 +208,13 @@ impl SimulationBuilder {
             ServiceCidr::new(Ipv4Addr::new(10, 96, 0, 0), 12).expect("a range that Kubernetes uses by default");
         let config = ApiConfig { default_runtime: "simulated".into(), service_cidr };
         let core = Core::new(ports, config, self.scheduling);
+        let functions = self.functions.take().map(|registry| {
+            let entropy = Arc::new(Dice::of(self.seed, DICE_OF_FUNCTIONS));
+            Functions::new(registry, core.client(), core.clock.clone(), entropy)
+        });
+        if let Some(functions) = functions.clone() {
+            self.factories.push(Arc::new(move |seat: &RuntimeSeat| functions.runtime(function_seat(seat))));
+        }
         let ground = Ground {
             api: core.client(),
             logs: core.logs.clone(),
@@ -208,6 +226,17 @@ impl SimulationBuilder {
             jitter: self.jitter,
             factories: self.factories,
         };
-        SimulatedCluster::new(core, recorder, Nodes::new(ground), (clock, spawner, self.seed))
+        SimulatedCluster::new((core, recorder, functions), Nodes::new(ground), (clock, spawner, self.seed))
+    }
+}
+
+/// Functions have addresses of their own, the same on every node: nothing listens there.
+fn function_seat(seat: &RuntimeSeat) -> Seat {
+    Seat {
+        clock: seat.clock.clone(),
+        entropy: seat.entropy.clone(),
+        spawner: seat.spawner.clone(),
+        addresses: (Ipv4Addr::new(127, 80, 0, 1), 1 << 16),
+        live: false,
     }
 }

@@ -6,6 +6,7 @@ use super::record::Recorder;
 use super::trace::Trace;
 use super::{Resources, Timeout};
 use crate::cluster::Core;
+use crate::functions::{Address, Functions};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,7 +16,7 @@ use steersman_application::driver::virtual_time::{Dice, TaskSpawner, VirtualCloc
 use steersman_application::driver::world::World;
 use steersman_application::usecase::Api;
 use steersman_domain::Stored;
-use steersman_domain::ports::{Clock, Entropy, SandboxRecord, Store};
+use steersman_domain::ports::{Clock, Entropy, MessageError, SandboxRecord, Store};
 
 /// The loops that lead the cluster; dropping a handle kills one.
 #[derive(Default)]
@@ -23,12 +24,14 @@ struct Loops {
     controllers: Option<SpawnHandle>,
     scheduler: Option<SpawnHandle>,
     _housekeeping: Option<SpawnHandle>,
+    _routes: Option<SpawnHandle>,
     /// How many schedulers there have been: each has dice of its own.
     schedulers: u64,
 }
 
 struct Parts {
     core: Core,
+    functions: Option<Functions>,
     recorder: Arc<Recorder>,
     nodes: Nodes,
     loops: Mutex<Loops>,
@@ -52,18 +55,27 @@ impl std::fmt::Debug for SimulatedCluster {
 
 /// What the dice of each part are for; those of nodes count up from 2¹⁶.
 pub(super) const DICE_OF_API: u64 = 1;
+pub(super) const DICE_OF_FUNCTIONS: u64 = 2;
 const DICE_OF_SCHEDULERS: u64 = 256;
 /// In the upper half; the lower is the caller's number.
 const DICE_OF_TESTS: u64 = 1;
 
 impl SimulatedCluster {
     pub(super) fn new(
-        core: Core,
-        recorder: Arc<Recorder>,
+        (core, recorder, functions): (Core, Arc<Recorder>, Option<Functions>),
         nodes: Nodes,
         (clock, spawner, seed): (VirtualClock, TaskSpawner, u64),
     ) -> Self {
-        SimulatedCluster(Arc::new(Parts { core, recorder, nodes, loops: Mutex::default(), clock, spawner, seed }))
+        SimulatedCluster(Arc::new(Parts {
+            core,
+            functions,
+            recorder,
+            nodes,
+            loops: Mutex::default(),
+            clock,
+            spawner,
+            seed,
+        }))
     }
 
     fn loops(&self) -> MutexGuard<'_, Loops> {
@@ -75,11 +87,22 @@ impl SimulatedCluster {
         self.start_scheduler();
         let housekeeping = self.0.spawner.spawn("housekeeping", self.0.core.housekeeping());
         self.loops()._housekeeping = Some(housekeeping);
+        let routes = self.0.functions.as_ref().map(|functions| self.0.spawner.spawn("routes", functions.route()));
+        self.loops()._routes = routes;
     }
 
     /// The API, for the operator under test: the same client that a live cluster gives.
     pub fn client(&self) -> Arc<dyn Client> {
         self.0.core.client()
+    }
+
+    /// The address of a pod (`NAME` or `pod/NAME`) or service (`service/NAME`) whose pods are functions.
+    ///
+    /// # Errors
+    /// When the text is no such name, or the simulation has no functions.
+    pub fn reach(&self, to: &str, namespace: &str) -> Result<Address, MessageError> {
+        let none = || MessageError::Form("the simulation was built without functions".into());
+        self.0.functions.as_ref().ok_or_else(none)?.address(to, namespace)
     }
 
     /// The use cases behind the API.

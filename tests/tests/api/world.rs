@@ -108,7 +108,7 @@ impl World {
             ("node-token".to_owned(), User::new("system:node:n1", &["system:nodes"])),
         ]);
         let relay = Some(Arc::new(LogRelay::new(logs.clone())));
-        let service = ApiService::new(api.clone(), ServiceConfig { tokens, authority, relay });
+        let service = ApiService::new(api.clone(), ServiceConfig { tokens, authority, relay, messenger: None });
         World { store, clock, api, service }
     }
 

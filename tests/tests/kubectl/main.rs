@@ -5,6 +5,7 @@
 mod auth;
 mod delete;
 mod discovery;
+mod functions;
 mod get;
 mod jobs;
 mod logs;

@@ -4,6 +4,7 @@
 mod crashes;
 mod cron;
 mod faults;
+mod functions;
 mod garbage;
 mod history;
 mod jobs;

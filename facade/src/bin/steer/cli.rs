@@ -1,7 +1,8 @@
 //! The command line.
 
 use crate::{
-    agent, apply, delete, describe, events, example, get, logs, rollout, scale, server, token, up, version, why,
+    agent, apply, delete, describe, events, example, get, logs, message, rollout, scale, server, token, up, version,
+    why,
 };
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -39,6 +40,10 @@ pub(crate) enum Command {
     /// Follow, list and steer rollouts
     #[command(subcommand)]
     Rollout(Box<rollout::Rollout>),
+    /// Send a value to a pod or service of functions and print the answer
+    Ask(Box<message::Message>),
+    /// Send a value to a pod or service of functions
+    Send(Box<message::Message>),
     /// Show what containers print
     Logs(Box<logs::Logs>),
     /// Show what happened
@@ -100,6 +105,8 @@ mod tests {
             "logs -l app=web --prefix",
             "events --for pod/web",
             "why pod/web",
+            "ask service/echo {} --timeout 500ms",
+            "send echo -5 -n other",
             "version --client",
             "completion bash",
             "agent --server https://h:1 --token a.b.c",

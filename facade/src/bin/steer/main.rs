@@ -14,6 +14,7 @@ mod example;
 mod files;
 mod get;
 mod logs;
+mod message;
 mod out;
 mod rollout;
 mod scale;
@@ -118,6 +119,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Delete(delete) => client(delete::run(*delete)),
         Command::Scale(scale) => client(scale::run(*scale)),
         Command::Rollout(rollout) => client(rollout::run(*rollout)),
+        Command::Ask(message) => client(message::ask(*message)),
+        Command::Send(message) => client(message::send(*message)),
         Command::Logs(logs) => client(logs::run(*logs)),
         Command::Events(events) => client(events::run(*events)),
         Command::Why(why) => client(why::run(*why)),

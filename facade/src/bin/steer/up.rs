@@ -11,6 +11,7 @@ use follow::Follow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use steersman::functions::{Registry, workers};
 use steersman::{Cluster, ClusterBuilder};
 
 /// The arguments of `up`.
@@ -66,7 +67,12 @@ pub(crate) struct ServeOptions {
 impl ServeOptions {
     /// A cluster with these options, and one node.
     pub(crate) fn builder(&self) -> ClusterBuilder {
-        let builder = Cluster::builder(&self.data_dir).listen(self.listen).default_runtime(&self.default_runtime);
+        let functions = Registry::new();
+        workers::register(&functions).expect("an empty registry has all names free");
+        let builder = Cluster::builder(&self.data_dir)
+            .listen(self.listen)
+            .default_runtime(&self.default_runtime)
+            .functions(functions);
         match self.address {
             Some(address) => builder.address(address),
             None => builder,
