@@ -60,8 +60,8 @@ mod with_kameo {
     }
 }
 
-/// Adds them to what is measured.
-pub(crate) async fn add(all: &mut Vec<(&'static str, Turn<'_>)>) {
+/// What is measured, with them.
+pub(crate) async fn with<'a>(mut all: Vec<(&'static str, Turn<'a>)>) -> Vec<(&'static str, Turn<'a>)> {
     use kameo::actor::Spawn as _;
     use ractor::Actor as _;
     let (one, _) = with_ractor::Next::spawn(None, with_ractor::Next, ()).await.expect("it starts");
@@ -78,4 +78,5 @@ pub(crate) async fn add(all: &mut Vec<(&'static str, Turn<'_>)>) {
             Box::pin(turn(askers, move |value| with_kameo::ask(other.clone(), value)))
         })
     }));
+    all
 }

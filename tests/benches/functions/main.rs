@@ -119,7 +119,7 @@ type Turn<'a> = Box<dyn Fn(u64) -> std::pin::Pin<Box<dyn Future<Output = f64> + 
 
 async fn run() {
     let (channel, address) = (bare(), function().await);
-    let mut all: Vec<(&str, Turn<'_>)> = vec![
+    let all: Vec<(&str, Turn<'_>)> = vec![
         ("a bare mpsc channel with a oneshot", {
             let channel = channel.clone();
             Box::new(move |askers| {
@@ -143,7 +143,7 @@ async fn run() {
         }),
     ];
     #[cfg(feature = "versus")]
-    actors::add(&mut all).await;
+    let all = actors::with(all).await;
     for askers in [1, MANY] {
         let mut best = vec![0.0_f64; all.len()];
         for _ in 0..TURNS {
