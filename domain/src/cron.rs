@@ -251,7 +251,7 @@ fn field(name: &'static str, text: &str, (least, most): (u8, u8), names: &[&str]
         let (range, step) = match part.split_once('/') {
             None => (part, None),
             Some((range, step)) => {
-                let step = number(step).filter(|step| *step > 0 && !step.to_string().is_empty()).ok_or_else(wrong)?;
+                let step = number(step).filter(|step| *step > 0).ok_or_else(wrong)?;
                 (range, Some(step))
             }
         };

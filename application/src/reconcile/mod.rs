@@ -17,6 +17,7 @@ mod pod_names;
 pub mod replica_set;
 mod revisions;
 pub mod stateful_set;
+mod template;
 #[cfg(test)]
 pub(crate) mod testing;
 

@@ -8,8 +8,9 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-use super::claims::{claim, controller_reference};
+use super::claims::claim;
 use super::pod_names::Names;
+use super::template::pod_of;
 use super::{Moment, Note, Outcome, Reconciler};
 use crate::client::{ApiError, DeleteOptions, Write};
 use crate::driver::world::World;
@@ -163,7 +164,10 @@ impl Work<'_> {
         outcome.why.push(format!("{missing} pods are missing: creates {count}"));
         for name in memory.names.offer(&self.set.metadata, self.world, count) {
             let note = self.note("SuccessfulCreate", format!("Created pod: {name}"));
-            outcome.write_noting(Write::Create(Object::Pod(Arc::new(new_pod(self.set, name)))), note);
+            outcome.write_noting(
+                Write::Create(Object::Pod(Arc::new(pod_of(&**self.set, &self.set.spec.template, name)))),
+                note,
+            );
         }
     }
 
@@ -183,19 +187,4 @@ impl Work<'_> {
     fn note(&self, reason: &'static str, message: String) -> Note {
         Note { about: self.key.clone(), uid: self.set.metadata.uid.clone(), is_warning: false, reason, message }
     }
-}
-
-/// A pod of the set's template.
-fn new_pod(set: &ReplicaSet, name: Str) -> Pod {
-    let template = &set.spec.template;
-    let mut pod = Pod::default();
-    pod.metadata.name = name;
-    pod.metadata.generate_name = format!("{}-", set.metadata.name).into();
-    pod.metadata.namespace = set.metadata.namespace.clone();
-    pod.metadata.labels = template.metadata.labels.clone();
-    pod.metadata.annotations = template.metadata.annotations.clone();
-    pod.metadata.finalizers = template.metadata.finalizers.clone();
-    pod.metadata.owner_references = vec![controller_reference(set)];
-    pod.spec = template.spec.clone();
-    pod
 }

@@ -12,6 +12,7 @@ mod failures;
 pub mod filters;
 mod gang;
 mod lookup;
+mod node_info;
 mod nodes;
 mod order;
 mod plugin;
@@ -31,7 +32,8 @@ mod weight;
 
 pub use context::SchedulingContext;
 pub use demand::{Demand, Load};
-pub use nodes::{NodeInfo, Nodes};
+pub use node_info::NodeInfo;
+pub use nodes::Nodes;
 pub use plugin::{Basis, Check, Filter, Measure, Preference, Reason, Score, Situation};
 pub use preempt::Budget;
 pub use profile::{Profile, ProfileError, default_profiles};

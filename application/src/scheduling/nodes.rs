@@ -5,90 +5,15 @@ use super::class::Classes;
 use super::demand::{Demands, Load};
 use super::failures::Failures;
 use super::lookup::Lookup;
-use super::order::{Room, room};
+use super::node_info::NodeInfo;
 use super::ranking::Rankings;
 use super::terms::Terms;
 use super::topology::Topology;
-use super::{Budget, Demand, SchedulingContext, Weight};
+use super::{Budget, Demand, SchedulingContext};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::ledger::{self, Resources};
-use steersman_domain::{Gang, Key, Namespace, Node, NodeLedger, Pod, Resource, Revision, Str};
-
-/// One node: the object, what it can give, and what bound pods take.
-#[derive(Clone, Debug)]
-pub struct NodeInfo {
-    pub name: Str,
-    /// `None` while only pods that name the node are known.
-    pub node: Option<Arc<Node>>,
-    pub allocatable: Resources,
-    /// Kept by the same arithmetic as the stored ledger, from the pods themselves.
-    pub taken: NodeLedger,
-    /// What the same pods weigh, for scores.
-    pub weight: Weight,
-    /// Grows with the name, so that it can be compared in its stead.
-    pub(super) order: u64,
-    pub(super) index: u32,
-    /// The slots of its pods, in no order.
-    pub(super) pods: Vec<u32>,
-    /// What its pods take, by priority, lowest first.
-    pub(super) by_priority: Vec<(i32, Resources)>,
-}
-
-impl NodeInfo {
-    fn new(name: Str, order: u64, index: u32) -> Self {
-        NodeInfo {
-            name,
-            node: None,
-            allocatable: Resources::default(),
-            taken: NodeLedger::default(),
-            weight: Weight::default(),
-            order,
-            index,
-            pods: Vec::new(),
-            by_priority: Vec::new(),
-        }
-    }
-
-    /// Cpu, memory and pods that are free; negative where a node shrank below what it has.
-    pub(super) fn free(&self) -> Room {
-        room(&self.allocatable, &self.taken.allocated)
-    }
-
-    fn enter(&mut self, load: &Load) {
-        self.taken.allocated.add(&load.request);
-        if !load.host_ports.is_empty() {
-            self.taken.host_ports.extend(load.host_ports.iter().cloned());
-            self.taken.host_ports.sort();
-        }
-        self.weight.add(load.weight);
-        match self.by_priority.binary_search_by_key(&load.priority, |(p, _)| *p) {
-            Ok(at) => self.by_priority[at].1.add(&load.request),
-            Err(at) => self.by_priority.insert(at, (load.priority, load.request.clone())),
-        }
-    }
-
-    fn leave(&mut self, load: &Load) {
-        self.taken.allocated.subtract(&load.request);
-        for key in &load.host_ports {
-            if let Ok(at) = self.taken.host_ports.binary_search(key) {
-                self.taken.host_ports.remove(at);
-            }
-        }
-        self.weight.subtract(load.weight);
-        if let Ok(at) = self.by_priority.binary_search_by_key(&load.priority, |(p, _)| *p) {
-            let sum = &mut self.by_priority[at].1;
-            sum.subtract(&load.request);
-            if sum.pods == 0 {
-                self.by_priority.remove(at);
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.node.is_none() && self.pods.is_empty()
-    }
-}
+use steersman_domain::{Gang, Key, Namespace, Node, Pod, Resource, Revision, Str};
 
 /// A pod that takes room.
 #[derive(Clone, Debug)]

@@ -5,7 +5,8 @@
 //! a victim always has a lower priority than the pod that takes its place.
 
 use super::decide::{Attempt, Begun};
-use super::nodes::{Bound, NodeInfo, Nodes};
+use super::node_info::NodeInfo;
+use super::nodes::{Bound, Nodes};
 use super::order::room;
 use super::{Demand, Eligible, Situation};
 use std::cmp::{Ordering, Reverse};

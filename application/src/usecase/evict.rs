@@ -40,14 +40,14 @@ impl Api {
             let mut answers = self.write(writes, &how).await.into_iter();
             match (answers.next(), answers.next()) {
                 (Some(Ok(_)), Some(deleted)) => return deleted,
-                // The budget has changed: what it allows now is another matter.
-                (Some(Err(ApiError::Conflict { key, .. })), _) if key.kind == Kind::PodDisruptionBudget => {
-                    if self.get(&budget.key()).await.is_ok_and(|now| now.revision == budget.metadata.resource_version) {
-                        // It has not, so it is the pod that could not be deleted.
-                        return answers_of_pod(self, key_of(&stored), options).await;
+                // The budget has changed: what it allows now is another matter. Else it is the pod that stood in the way.
+                (Some(Err(ApiError::Conflict { .. })), Some(refused)) => {
+                    let now = self.get(&budget.key()).await;
+                    if now.is_ok_and(|now| now.revision == budget.metadata.resource_version) {
+                        return refused;
                     }
                 }
-                (_, Some(Err(error))) => return Err(error),
+                (Some(Err(error)), _) => return Err(error),
                 _ => return Err(ApiError::Unavailable("the store gave no answer".into())),
             }
         }
@@ -73,19 +73,6 @@ impl Api {
         }
         Ok(first)
     }
-}
-
-/// What became of the pod while its budget did not change.
-async fn answers_of_pod(api: &Api, key: Key, options: &DeleteOptions) -> Result<Arc<Stored>, ApiError> {
-    let dry_run = DeleteOptions { dry_run: true, ..options.clone() };
-    match api.delete(&key, &dry_run).await {
-        Err(error) => Err(error),
-        Ok(_) => Err(busy("The pod changes all the time.")),
-    }
-}
-
-fn key_of(stored: &Stored) -> Key {
-    stored.key.clone()
 }
 
 fn busy(cause: &str) -> ApiError {

@@ -8,33 +8,23 @@ use super::log::Log;
 use super::message::Message;
 use super::registry::{Prepared, Registry};
 use super::run::{self, Ended};
-use super::switchboard::{Slot, Switchboard};
+use super::settings::{HANG_AFTER, distance, hang_after, room};
+use super::state::{Container, Sandbox, State};
+use super::switchboard::Switchboard;
 use super::watchdog;
 use parking_lot::Mutex;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Duration;
 use steersman_domain::ports::{
-    Clock, ContainerRecord, ContainerSpec, Entropy, ExecOutput, ExitRecord, LogQuery, LogStream, Runtime, RuntimeError,
-    RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, SpawnHandle, Spawner, VolumeContent,
+    Clock, ContainerRecord, ContainerSpec, Entropy, ExitRecord, RuntimeError, RuntimeEvent, SpawnHandle, Spawner,
 };
-use steersman_domain::{Condition, Map, Str, Uid};
+use steersman_domain::{Str, Uid};
 use tokio::sync::{mpsc, watch};
 
-/// The annotation of a pod that says after how many seconds without progress its function counts as hung.
-pub const HANG_AFTER: &str = "steersman.io/hang-after";
-/// The annotation of a pod that says how many messages its mailbox holds.
-pub const MAILBOX: &str = "steersman.io/mailbox";
-/// Messages that a mailbox holds unless the pod says otherwise.
-const ROOM: usize = 1024;
-/// The most that it can be told to hold.
-const MOST_ROOM: usize = 1 << 20;
 /// Bytes of log that are kept of each run.
 const LOG: usize = 1 << 20;
-/// Runs of a container whose logs are kept: this one and the one before.
-const LOGS: usize = 2;
 
 /// What a runtime of functions stands on.
 #[derive(Clone)]
@@ -59,79 +49,14 @@ impl std::fmt::Debug for TaskConfig {
     }
 }
 
-struct Container {
-    record: ContainerRecord,
-    gauge: Arc<Gauge>,
-    stop: watch::Sender<bool>,
-    ended: watch::Sender<bool>,
-    /// How long it may go without progress; `None`: for ever.
-    hang_after: Option<Duration>,
-    /// Ends the function when dropped; a thread of its own goes on.
-    task: Option<SpawnHandle>,
-    blocking: bool,
-    /// Of the last runs, by attempt.
-    logs: Vec<(u32, Arc<Log>)>,
-}
-
-struct Sandbox {
-    spec: SandboxSpec,
-    ip: Ipv4Addr,
-    slot: Arc<Slot>,
-    containers: Vec<Container>,
-    released: bool,
-}
-
-impl Sandbox {
-    fn find(&mut self, name: &str) -> Option<&mut Container> {
-        self.containers.iter_mut().find(|c| c.record.name == name)
-    }
-
-    /// Enters a new run; the logs of the one before are kept.
-    fn put(&mut self, mut new: Container) {
-        match self.find(&new.record.name) {
-            None => self.containers.push(new),
-            Some(place) => {
-                new.logs.splice(0..0, std::mem::take(&mut place.logs));
-                let surplus = new.logs.len().saturating_sub(LOGS);
-                new.logs.drain(..surplus);
-                *place = new;
-            }
-        }
-    }
-}
-
-#[derive(Default)]
-struct State {
-    sandboxes: BTreeMap<Uid, Sandbox>,
-    /// Addresses in use, counted from the first.
-    taken: BTreeSet<u32>,
-    next: u32,
-    /// Unbounded as the port wants every event delivered: one for each end of a container, of which each has one at a time.
-    subscribers: Vec<mpsc::UnboundedSender<RuntimeEvent>>,
-    watchdog: Option<SpawnHandle>,
-}
-
-impl State {
-    fn tell(&mut self, event: RuntimeEvent) {
-        self.subscribers.retain(|s| s.send(event.clone()).is_ok());
-    }
-
-    fn take_address(&mut self, (first, count): (Ipv4Addr, u32)) -> Option<Ipv4Addr> {
-        let free = (0..count).map(|step| (self.next + step) % count.max(1)).find(|at| !self.taken.contains(at))?;
-        self.taken.insert(free);
-        self.next = free + 1;
-        Some(Ipv4Addr::from(u32::from(first) + free))
-    }
-}
-
 pub(super) struct Inner {
-    config: TaskConfig,
-    state: Mutex<State>,
+    pub(super) config: TaskConfig,
+    pub(super) state: Mutex<State>,
 }
 
 /// The runtime; clones share what runs. Dropping the last one ends all functions.
 #[derive(Clone)]
-pub struct TaskRuntime(Arc<Inner>);
+pub struct TaskRuntime(pub(super) Arc<Inner>);
 
 impl std::fmt::Debug for TaskRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -139,11 +64,11 @@ impl std::fmt::Debug for TaskRuntime {
     }
 }
 
-fn unknown(pod: &Uid) -> RuntimeError {
+pub(super) fn unknown(pod: &Uid) -> RuntimeError {
     RuntimeError::NotFound(format!("pod {pod}"))
 }
 
-fn unknown_container(pod: &Uid, name: &str) -> RuntimeError {
+pub(super) fn unknown_container(pod: &Uid, name: &str) -> RuntimeError {
     RuntimeError::NotFound(format!("container {name} of pod {pod}"))
 }
 
@@ -189,7 +114,7 @@ impl TaskRuntime {
     }
 
     /// Kills a run: its future is dropped; a thread is left behind, and told of.
-    fn kill(&self, pod: &Uid, name: &str, attempt: u32, message: String) {
+    pub(super) fn kill(&self, pod: &Uid, name: &str, attempt: u32, message: String) {
         let abandoned = {
             let mut state = self.0.state.lock();
             let container = state.sandboxes.get_mut(pod).and_then(|s| s.find(name));
@@ -267,7 +192,7 @@ impl TaskRuntime {
         idle
     }
 
-    fn prepare(&self, spec: &ContainerSpec) -> Result<Prepared, RuntimeError> {
+    pub(super) fn prepare(&self, spec: &ContainerSpec) -> Result<Prepared, RuntimeError> {
         let refused = |what: &str| {
             let why = format!("container {}: {what}", spec.name);
             Err(RuntimeError::Refused(why))
@@ -310,7 +235,7 @@ impl TaskRuntime {
         }
     }
 
-    fn start(&self, spec: &ContainerSpec, prepared: Prepared) -> Result<ContainerRecord, RuntimeError> {
+    pub(super) fn start(&self, spec: &ContainerSpec, prepared: Prepared) -> Result<ContainerRecord, RuntimeError> {
         let config = &self.0.config;
         let mut state = self.0.state.lock();
         let sandbox = state.sandboxes.get_mut(&spec.pod).ok_or_else(|| unknown(&spec.pod))?;
@@ -429,7 +354,7 @@ impl TaskRuntime {
     }
 
     /// Takes out what runs of a pod, to be dropped outside the lock.
-    fn end_all(&self, pod: &Uid, why: &str) {
+    pub(super) fn end_all(&self, pod: &Uid, why: &str) {
         let running: Vec<(Str, u32)> = {
             let state = self.0.state.lock();
             let containers = state.sandboxes.get(pod).map_or(&[][..], |s| &s.containers);
@@ -444,193 +369,11 @@ impl TaskRuntime {
         }
     }
 
-    fn exit_of(&self, pod: &Uid, name: &str) -> Option<ExitRecord> {
+    pub(super) fn exit_of(&self, pod: &Uid, name: &str) -> Option<ExitRecord> {
         self.0.state.lock().sandboxes.get_mut(pod)?.find(name)?.record.exit.clone()
     }
 
     pub(super) fn of(inner: Arc<Inner>) -> Self {
         TaskRuntime(inner)
-    }
-}
-
-/// The number of an annotation.
-fn number(annotations: &Map<Str>, key: &str, most: usize) -> Result<Option<usize>, RuntimeError> {
-    let Some(text) = annotations.get(key) else { return Ok(None) };
-    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
-    number.map(Some).ok_or_else(|| {
-        RuntimeError::Refused(format!("the annotation {key} is {text:?}: it must be a whole number from 1 to {most}"))
-    })
-}
-
-fn hang_after(annotations: &Map<Str>) -> Result<Option<Duration>, RuntimeError> {
-    let secs = number(annotations, HANG_AFTER, 1 << 20)?;
-    Ok(secs.map(|secs| Duration::from_secs(u64::try_from(secs).unwrap_or(u64::MAX))))
-}
-
-fn room(annotations: &Map<Str>) -> Result<usize, RuntimeError> {
-    Ok(number(annotations, MAILBOX, MOST_ROOM)?.unwrap_or(ROOM))
-}
-
-/// How many letters must be put in, left out or changed to make one text the other (Levenshtein's distance).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.chars().enumerate() {
-            let changed = before + usize::from(x != y);
-            before = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(before + 1);
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
-#[async_trait::async_trait]
-impl Runtime for TaskRuntime {
-    fn handler(&self) -> &'static str {
-        "task"
-    }
-
-    async fn conditions(&self) -> Vec<Condition> {
-        Vec::new()
-    }
-
-    async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<Ipv4Addr, RuntimeError> {
-        let mut state = self.0.state.lock();
-        if let Some(sandbox) = state.sandboxes.get(&spec.uid) {
-            return Ok(sandbox.ip);
-        }
-        let addresses = self.0.config.addresses;
-        let Some(ip) = state.take_address(addresses) else {
-            let why = format!("all {} addresses for functions of this node are taken", addresses.1);
-            return Err(RuntimeError::Unavailable(why));
-        };
-        let slot = self.0.config.board.slot(&spec.namespace, &spec.name);
-        slot.appears();
-        let sandbox = Sandbox { spec: spec.clone(), ip, slot, containers: Vec::new(), released: false };
-        state.sandboxes.insert(spec.uid.clone(), sandbox);
-        Ok(ip)
-    }
-
-    async fn sandboxes(&self) -> Result<Vec<SandboxRecord>, RuntimeError> {
-        let record = |s: &Sandbox| SandboxRecord {
-            spec: s.spec.clone(),
-            ip: s.ip,
-            released: s.released,
-            containers: s.containers.iter().map(|c| c.record.clone()).collect(),
-        };
-        Ok(self.0.state.lock().sandboxes.values().map(record).collect())
-    }
-
-    async fn prepare_volume(&self, _: &Uid, name: &str, _: &VolumeContent) -> Result<(), RuntimeError> {
-        Err(RuntimeError::Refused(format!(
-            "volume {name}: a function has no volumes. Give it what it needs as parameters or in its environment"
-        )))
-    }
-
-    async fn start_container(&self, spec: &ContainerSpec) -> Result<ContainerRecord, RuntimeError> {
-        let prepared = self.prepare(spec)?;
-        self.start(spec, prepared)
-    }
-
-    async fn stop_container(&self, pod: &Uid, name: &str, grace: Duration) -> Result<ExitRecord, RuntimeError> {
-        let (attempt, mut over, slot) = {
-            let mut state = self.0.state.lock();
-            let sandbox = state.sandboxes.get_mut(pod).ok_or_else(|| unknown(pod))?;
-            let slot = sandbox.slot.clone();
-            let container = sandbox.find(name).ok_or_else(|| unknown_container(pod, name))?;
-            if let Some(exit) = &container.record.exit {
-                return Ok(exit.clone());
-            }
-            container.stop.send_replace(true);
-            (container.record.attempt, container.ended.subscribe(), slot)
-        };
-        // Its mailbox takes no more; what is in it can still be answered.
-        slot.close(&(pod.clone(), attempt));
-        if !grace.is_zero() {
-            tokio::select! {
-                biased;
-                _ = over.wait_for(|over| *over) => {}
-                () = self.0.config.clock.sleep(grace) => {}
-            }
-        }
-        if self.exit_of(pod, name).is_none() {
-            self.kill(pod, name, attempt, String::new());
-        }
-        self.exit_of(pod, name).ok_or_else(|| unknown_container(pod, name))
-    }
-
-    async fn exec(&self, _: &Uid, name: &str, _: &[String], _: Duration) -> Result<ExecOutput, RuntimeError> {
-        Err(RuntimeError::Refused(format!(
-            "{name} is a function: there is no program to run beside it. Ask it instead"
-        )))
-    }
-
-    async fn http_get(&self, pod: &Uid, port: u16, path: &str, timeout: Duration) -> Result<u16, RuntimeError> {
-        let ip = self.0.state.lock().sandboxes.get(pod).map(|s| s.ip).ok_or_else(|| unknown(pod))?;
-        if !self.0.config.live {
-            return Err(RuntimeError::Refused("there are no sockets in virtual time".into()));
-        }
-        crate::hook::http_get(ip, port, path, timeout).await
-    }
-
-    async fn ports_open(&self, pod: &Uid, ports: &[u16]) -> Result<(), RuntimeError> {
-        const PAUSE: Duration = Duration::from_millis(20);
-        let ip = self.0.state.lock().sandboxes.get(pod).map(|s| s.ip).ok_or_else(|| unknown(pod))?;
-        for port in ports.iter().filter(|_| self.0.config.live) {
-            while tokio::net::TcpStream::connect((ip, *port)).await.is_err() {
-                self.0.config.clock.sleep(PAUSE).await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn logs(&self, query: LogQuery) -> Result<Box<dyn LogStream>, RuntimeError> {
-        let mut state = self.0.state.lock();
-        let sandbox = state.sandboxes.get_mut(&query.pod).ok_or_else(|| unknown(&query.pod))?;
-        let container =
-            sandbox.find(&query.container).ok_or_else(|| unknown_container(&query.pod, &query.container))?;
-        let log = match query.attempt {
-            None => container.logs.last(),
-            Some(attempt) => container.logs.iter().find(|(of, _)| *of == attempt),
-        };
-        let gone = || RuntimeError::NotFound(format!("the log of {} at that attempt", query.container));
-        log.map(|(_, log)| log.read(&query)).ok_or_else(gone)
-    }
-
-    async fn release_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
-        self.end_all(pod, "killed: its pod is over");
-        let mut state = self.0.state.lock();
-        let State { sandboxes, taken, .. } = &mut *state;
-        if let Some(sandbox) = sandboxes.get_mut(pod).filter(|s| !s.released) {
-            sandbox.released = true;
-            sandbox.slot.disappears();
-            taken.remove(&(u32::from(sandbox.ip) - u32::from(self.0.config.addresses.0)));
-        }
-        Ok(())
-    }
-
-    async fn remove_sandbox(&self, pod: &Uid) -> Result<(), RuntimeError> {
-        self.release_sandbox(pod).await?;
-        let removed = self.0.state.lock().sandboxes.remove(pod);
-        // Dropped outside the lock.
-        drop(removed);
-        Ok(())
-    }
-
-    async fn events(&self) -> Box<dyn RuntimeEvents> {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        self.0.state.lock().subscribers.push(sender);
-        Box::new(TaskEvents(receiver))
-    }
-}
-
-struct TaskEvents(mpsc::UnboundedReceiver<RuntimeEvent>);
-
-#[async_trait::async_trait]
-impl RuntimeEvents for TaskEvents {
-    async fn next(&mut self) -> Option<RuntimeEvent> {
-        self.0.recv().await
     }
 }

@@ -229,12 +229,10 @@ impl SchedulerCore {
             };
             self.records.decided(decision, waits_for, self.clock.now());
         }
-        let first_victim = writes.len();
         let victims: Vec<(usize, Key, Arc<Pod>)> = victims
             .into_iter()
             .filter_map(|(victim, by)| self.evict(&victim, &by, &mut writes).map(|at| (at, victim, by)))
             .collect();
-        debug_assert!(victims.iter().all(|(at, ..)| *at >= first_victim));
         Pass { decisions, writes, bound, gangs, victims }
     }
 

@@ -1,9 +1,9 @@
 //! The pods that a DaemonSet makes.
 
 use crate::driver::world::World;
-use crate::reconcile::claims::controller_reference;
 use crate::reconcile::fnv64;
 use crate::reconcile::revisions::Revision;
+use crate::reconcile::template::pod_of;
 use std::sync::Arc;
 use steersman_domain::{
     Affinity, DaemonSet, LabelSelectorRequirement, NodeAffinity, NodeSelector, NodeSelectorTerm, Pod, REVISION_HASH,
@@ -56,17 +56,8 @@ pub(super) fn for_node(set: &DaemonSet, revision: &Revision, (node, used): (&Str
             Str::from(names::generated(&prefix, &names::suffix(random)))
         })
         .find(|name| world.get::<Pod>(&set.metadata.namespace, name).is_none());
-    let template = &revision.template;
-    let mut pod = Pod::default();
-    pod.metadata.name = name.unwrap_or_default();
-    pod.metadata.generate_name = prefix.into();
-    pod.metadata.namespace = set.metadata.namespace.clone();
-    pod.metadata.labels = template.metadata.labels.clone();
+    let mut pod = pod_of(set, &revision.template, name.unwrap_or_default());
     pod.metadata.labels.insert(REVISION_HASH, revision.hash.clone());
-    pod.metadata.annotations = template.metadata.annotations.clone();
-    pod.metadata.finalizers = template.metadata.finalizers.clone();
-    pod.metadata.owner_references = vec![controller_reference(set)];
-    pod.spec = template.spec.clone();
     pod.spec.tolerations = tolerations(set);
     pod.spec.affinity = Some(Arc::new(only(pod.spec.affinity.as_deref(), node)));
     pod

@@ -2,8 +2,8 @@
 
 use super::tally::Tally;
 use super::{Work, backoff};
-use crate::reconcile::claims::controller_reference;
 use crate::reconcile::pod_names::Names;
+use crate::reconcile::template::pod_of;
 use crate::reconcile::{Outcome, fnv64};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -65,21 +65,12 @@ fn indexes(work: &Work<'_>, tally: &Tally<'_>, most: usize, outcome: &mut Outcom
     free
 }
 
-/// A pod of the Job's template.
+/// A pod of the Job's template, held until it has been counted.
 fn plain(job: &Job, name: Str) -> Pod {
-    let template = &job.spec.template;
-    let mut pod = Pod::default();
-    pod.metadata.name = name;
-    pod.metadata.generate_name = format!("{}-", job.metadata.name).into();
-    pod.metadata.namespace = job.metadata.namespace.clone();
-    pod.metadata.labels = template.metadata.labels.clone();
-    pod.metadata.annotations = template.metadata.annotations.clone();
-    pod.metadata.finalizers = template.metadata.finalizers.clone();
+    let mut pod = pod_of(job, &job.spec.template, name);
     if !pod.metadata.has_finalizer(JOB_TRACKING) {
         pod.metadata.finalizers.push(Str::new_static(JOB_TRACKING));
     }
-    pod.metadata.owner_references = vec![controller_reference(job)];
-    pod.spec = template.spec.clone();
     pod
 }
 

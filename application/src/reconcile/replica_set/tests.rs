@@ -1,4 +1,5 @@
 use super::*;
+use crate::reconcile::claims::controller_reference;
 use crate::reconcile::testing::TestCluster;
 use proptest::prelude::*;
 use steersman_domain::meta::{condition, set_condition};
