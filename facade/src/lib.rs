@@ -4,10 +4,41 @@
 //! operating-system processes as pods, and services in front of them. Nothing here is global: several clusters live in one
 //! process, each stops when it is told to or dropped.
 //!
-//! ```no_run
-//! # async fn run() -> Result<(), steersman::StartError> {
-//! let cluster = steersman::Cluster::builder("/var/lib/my-service/cluster").start().await?;
-//! println!("kubectl --kubeconfig {}", cluster.kubeconfig().display());
+//! ```
+//! use std::time::Duration;
+//! use steersman::domain::Deployment;
+//! use steersman::{Cluster, functions::Context};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let cluster = Cluster::builder().start().await?;
+//! cluster.functions().register("workers/echo", async |mut ctx: Context, prefix: String| {
+//!     ctx.answer_each(|text: String| {
+//!         let answer = format!("{prefix}: {text}");
+//!         async move { Ok::<String, String>(answer) }
+//!     })
+//!     .await;
+//! })?;
+//! cluster.apply("
+//! apiVersion: apps/v1
+//! kind: Deployment
+//! metadata: {name: echo}
+//! spec:
+//!   replicas: 3
+//!   selector: {matchLabels: {app: echo}}
+//!   template:
+//!     metadata: {labels: {app: echo}}
+//!     spec: {containers: [{name: main, image: workers/echo, args: ['\"ECHO\"']}]}
+//! ---
+//! apiVersion: v1
+//! kind: Service
+//! metadata: {name: echo}
+//! spec: {selector: {app: echo}, ports: [{port: 80}]}
+//! ").await?;
+//! let ready = |echo: Option<&Deployment>| echo.is_some_and(|echo| echo.status.ready_replicas == 3);
+//! cluster.wait_for(("default", "echo"), Duration::from_secs(10), ready).await?;
+//! let answer: String = cluster.reach("service/echo", "default")?.ask("hello").await?;
+//! assert_eq!(answer, "ECHO: hello");
 //! cluster.stop().await;
 //! # Ok(())
 //! # }
@@ -19,6 +50,7 @@ mod cluster;
 mod data_dir;
 mod explain;
 pub mod functions;
+mod handle;
 mod live;
 mod machine;
 mod network;
@@ -29,6 +61,7 @@ pub mod simulation;
 
 pub use cluster::{Cluster, ClusterBuilder, StartError};
 pub use data_dir::DataDirError;
+pub use handle::{ApplyError, Handle, Query, Timeout, WaitError, Watch, WatchEvent};
 pub use live::{OsEntropy, SystemClock, TokioSpawner};
 pub use network::PathError;
 pub use remote::{JoinError, JoinedNode, NodeOptions};

@@ -1,11 +1,12 @@
 //! Nodes in this process: an agent each, with the runtimes it offers.
 
 use crate::data_dir::Addresses;
-use crate::functions::{Functions, Seat};
+use crate::functions::{self, Functions, Seat};
 use crate::live::TokioSpawner;
 use crate::machine;
 use crate::network::ProxyDrain;
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,13 +43,18 @@ pub(crate) struct NodePorts {
     pub(crate) api_server: Option<(Str, u16)>,
 }
 
-/// A node that runs processes of this machine.
-pub(crate) struct ProcessNode<'a> {
+/// A part of this machine as a node.
+pub(crate) struct NodePlace {
     pub(crate) name: Str,
     pub(crate) index: u16,
     /// How many equal parts the machine is divided into.
     pub(crate) parts: u16,
     pub(crate) address: Str,
+}
+
+/// A node that runs processes of this machine.
+pub(crate) struct ProcessNode<'a> {
+    pub(crate) place: NodePlace,
     pub(crate) data_dir: &'a Path,
     pub(crate) addresses: &'a Addresses,
     pub(crate) shim: Vec<OsString>,
@@ -82,43 +88,59 @@ impl RunningNode {
 }
 
 impl NodePorts {
-    /// Starts a node with the process runtime.
+    /// Starts a node with the process runtime, and that of functions where there are any.
     pub(crate) async fn process_node(
         &self,
         node: ProcessNode<'_>,
         stop: watch::Receiver<Stop>,
     ) -> Result<RunningNode, OpenError> {
-        let Some(subnet) = node.addresses.pods(node.index) else {
+        let ProcessNode { place, data_dir, addresses, shim } = node;
+        let Some(subnet) = addresses.pods(place.index) else {
             return Err(OpenError::Invalid(format!(
                 "one host has room for {} nodes with processes: give --nodes at most that",
                 crate::data_dir::LOCAL_NODES
             )));
         };
-        let mut config = ProcessConfig::new(node.data_dir.join("nodes").join(node.name.as_str()), subnet, node.shim);
-        config.cgroup_parent = format!("steersman/{}-{}", node.addresses.block(), node.name);
-        let mut runtimes: Vec<Arc<dyn Runtime>> = vec![Arc::new(ProcessRuntime::open(config).await?)];
-        if let Some(functions) = &self.functions {
-            runtimes.push(functions.runtime(Seat {
-                clock: self.clock.clone(),
-                entropy: self.entropy.clone(),
-                spawner: Arc::new(self.spawner.clone()),
-                addresses: node.addresses.functions(node.index),
-                live: true,
-            }));
-        }
-        let (capacity, reserved) = machine::part(node.parts);
-        let mut agent = self.config(&node.name, capacity, reserved);
-        let address = |kind: &str, address: Str| NodeAddress { kind: kind.into(), address, ..NodeAddress::default() };
-        agent.addresses = vec![address("InternalIP", node.address.clone()), address("Hostname", node.name.clone())];
-        agent.host_ips = vec![node.address];
-        agent.traffic_port = self.proxy.as_ref().map_or(0, |(_, port)| *port);
+        let mut config = ProcessConfig::new(data_dir.join("nodes").join(place.name.as_str()), subnet, shim);
+        config.cgroup_parent = format!("steersman/{}-{}", addresses.block(), place.name);
+        let processes: Arc<dyn Runtime> = Arc::new(ProcessRuntime::open(config).await?);
+        let functions = self.functions(addresses.functions(place.index));
+        let mut agent = self.of_machine(place);
         agent.pids_limit = PIDS;
-        agent.node_info = machine::system_info(env!("CARGO_PKG_VERSION"));
         let traffic: Arc<dyn TrafficDrain> = match &self.proxy {
             Some((proxy, _)) => Arc::new(ProxyDrain(proxy.clone())),
             None => Arc::new(NoTraffic),
         };
-        Ok(self.start(agent, runtimes, traffic, stop))
+        Ok(self.start(agent, std::iter::once(processes).chain(functions).collect(), traffic, stop))
+    }
+
+    /// Starts a node that runs functions, which need nothing of the machine but its threads.
+    pub(crate) fn function_node(&self, place: NodePlace, stop: watch::Receiver<Stop>) -> RunningNode {
+        let functions = self.functions(functions::ADDRESSES);
+        self.start(self.of_machine(place), functions.into_iter().collect(), Arc::new(NoTraffic), stop)
+    }
+
+    fn functions(&self, addresses: (Ipv4Addr, u32)) -> Option<Arc<dyn Runtime>> {
+        let seat = Seat {
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            spawner: Arc::new(self.spawner.clone()),
+            addresses,
+            live: true,
+        };
+        Some(self.functions.as_ref()?.runtime(seat))
+    }
+
+    /// The agent of a part of this machine.
+    fn of_machine(&self, place: NodePlace) -> AgentConfig {
+        let (capacity, reserved) = machine::part(place.parts);
+        let mut agent = self.config(&place.name, capacity, reserved);
+        let address = |kind: &str, address: Str| NodeAddress { kind: kind.into(), address, ..NodeAddress::default() };
+        agent.addresses = vec![address("InternalIP", place.address.clone()), address("Hostname", place.name)];
+        agent.host_ips = vec![place.address];
+        agent.traffic_port = self.proxy.as_ref().map_or(0, |(_, port)| *port);
+        agent.node_info = machine::system_info(env!("CARGO_PKG_VERSION"));
+        agent
     }
 
     /// Starts a node that runs nothing: pods of the runtime `simulated` start there and stay.

@@ -5,7 +5,7 @@ use crate::data_dir::{Addresses, DataDir, DataDirError};
 use crate::live::{OsEntropy, SystemClock, TokioSpawner};
 use crate::machine;
 use crate::network::{DataPath, PathError, PathOptions};
-use crate::node::{NodePorts, ProcessNode, RunningNode};
+use crate::node::{NodePlace, NodePorts, ProcessNode, RunningNode};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
@@ -146,15 +146,10 @@ impl JoinedNode {
             api_server: host_and_port(&options.server),
         };
         let stop = watch::Sender::new(Stop::Run);
-        let node = ProcessNode {
-            name: name.as_str().into(),
-            index: 0,
-            parts: 1,
-            address: address.to_string().into(),
-            data_dir: data_dir.path(),
-            addresses: &addresses,
-            shim: options.shim,
-        };
+        let place =
+            NodePlace { name: name.as_str().into(), index: 0, parts: 1, address: address.to_string().into() };
+        let node =
+            ProcessNode { place, data_dir: data_dir.path(), addresses: &addresses, shim: options.shim };
         let node = ports.process_node(node, stop.subscribe()).await?;
         let name = name.as_str().into();
         Ok(JoinedNode { name, node, stop, loops, path, _addresses: addresses, _data_dir: data_dir })
@@ -273,6 +268,7 @@ fn host_and_port(server: &str) -> Option<(Str, u16)> {
 mod tests {
     use super::*;
     use crate::Cluster;
+    use std::net::SocketAddr;
     use std::os::unix::fs::PermissionsExt as _;
     use steersman_domain::{Key, Kind};
     use steersman_http::create_join_token;
@@ -287,11 +283,12 @@ mod tests {
     async fn a_certificate_is_renewed_while_the_node_runs_and_lasts_longer_than_the_first() {
         let (server, home) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
         let brief = Duration::from_secs(6);
-        let cluster = Cluster::builder(server.path()).nodes(0).node_certificate_lifetime(brief).start().await;
-        let cluster = cluster.expect("starts");
-        let token = create_join_token(cluster.api(), cluster.authority(), Duration::from_secs(60)).await.expect("made");
+        let builder = Cluster::builder().data_dir(server.path()).listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let cluster = builder.nodes(0).node_certificate_lifetime(brief).start().await.expect("starts");
+        let authority = cluster.authority().expect("it listens");
+        let token = create_join_token(cluster.api(), authority, Duration::from_secs(60)).await.expect("made");
         let options = NodeOptions {
-            server: format!("https://{}", cluster.address()),
+            server: cluster.url().expect("it listens"),
             token,
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             tunnel_port: 0,
@@ -328,7 +325,7 @@ mod tests {
         drop(again);
 
         let old = Identity { certificate: first, key: "unused".into() };
-        keep(&file, "renewed", cluster.authority().certificate(), &old).expect("written");
+        keep(&file, "renewed", authority.certificate(), &old).expect("written");
         let error = JoinedNode::join(options).await.expect_err("expired").to_string();
         assert!(error.contains("expired at") && error.contains("steer token create"), "{error}");
         cluster.stop().await;

@@ -109,6 +109,15 @@ impl Authority {
         }
     }
 
+    /// A new authority, kept nowhere.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn generate() -> Result<Self, PkiError> {
+        let (certificate, key) = new_authority().map_err(|e| invalid("new authority")(e.to_string()))?;
+        Self::from_pem(certificate, &key)
+    }
+
     fn from_pem(certificate: String, key: &str) -> Result<Self, PkiError> {
         let key = KeyPair::from_pem(key).map_err(|e| invalid("ca.key")(e.to_string()))?;
         let issuer = Issuer::from_ca_cert_pem(&certificate, key).map_err(|e| invalid("ca.crt")(e.to_string()))?;

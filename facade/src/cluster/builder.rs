@@ -3,8 +3,9 @@
 use super::{Cluster, StartError};
 use crate::Scheduling;
 use crate::functions::Registry;
+use crate::simulation::{Simulation, SimulationBuilder};
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 use steersman_domain::Str;
@@ -12,13 +13,13 @@ use steersman_domain::Str;
 /// A cluster before it starts.
 #[derive(Clone, Debug)]
 pub struct ClusterBuilder {
-    pub(super) data_dir: PathBuf,
-    pub(super) listen: SocketAddr,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) listen: Option<SocketAddr>,
     pub(super) address: Option<IpAddr>,
     pub(super) tunnel_port: u16,
     pub(super) nodes: u16,
     pub(super) simulated_nodes: u16,
-    pub(super) default_runtime: Str,
+    pub(super) default_runtime: Option<Str>,
     pub(super) node_name: Option<Str>,
     pub(super) shim: Vec<OsString>,
     pub(super) node_certificate_lifetime: Duration,
@@ -27,16 +28,16 @@ pub struct ClusterBuilder {
 }
 
 impl ClusterBuilder {
-    pub(super) fn new(data_dir: PathBuf) -> Self {
+    pub(super) fn new() -> Self {
         let program = std::env::current_exe().map(OsString::from).unwrap_or_else(|_| "steer".into());
         ClusterBuilder {
-            data_dir,
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            data_dir: None,
+            listen: None,
             address: None,
             tunnel_port: 0,
             nodes: 1,
             simulated_nodes: 0,
-            default_runtime: "container".into(),
+            default_runtime: None,
             node_name: None,
             shim: vec![program, "__shim".into()],
             node_certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
@@ -45,10 +46,19 @@ impl ClusterBuilder {
         }
     }
 
-    /// Where the API listens; by default a free port of 127.0.0.1.
+    /// The directory that the cluster keeps its state in; its nodes can run processes then, and services have addresses.
+    /// Without one everything is in memory and gone with the cluster, and nodes run functions only.
+    #[must_use]
+    pub fn data_dir(mut self, data_dir: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(data_dir.into());
+        self
+    }
+
+    /// Where the API listens for `kubectl` and other programs, by HTTPS; port 0 takes a free one. By default it listens
+    /// nowhere: it is for this process alone.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = address;
+        self.listen = Some(address);
         self
     }
 
@@ -81,10 +91,11 @@ impl ClusterBuilder {
         self
     }
 
-    /// The runtime of pods that name none; by default `container`.
+    /// The runtime of pods that name none. By default `container`, as Kubernetes' manifests mean it; without a data directory
+    /// `simulated` where there are simulated nodes, and `task` where there are none.
     #[must_use]
     pub fn default_runtime(mut self, handler: &str) -> Self {
-        self.default_runtime = handler.into();
+        self.default_runtime = Some(handler.into());
         self
     }
 
@@ -123,6 +134,26 @@ impl ClusterBuilder {
     pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
         self.scheduling = scheduling;
         self
+    }
+
+    /// The same cluster in virtual time, as a function of a seed, for tests: its functions, its scheduling, and as many nodes
+    /// as it has simulated ones (without any, as it has nodes). The builder of the [`simulation`](crate::simulation) can say
+    /// more.
+    ///
+    /// What needs the machine (a data directory, an address to listen on, or processes) cannot be simulated: the start says so.
+    #[must_use]
+    pub fn simulated_time(self, seed: u64) -> SimulationBuilder {
+        let needs_machine = match () {
+            () if self.data_dir.is_some() => Some("a data directory"),
+            () if self.listen.is_some() => Some("an address to listen on"),
+            () => None,
+        };
+        let nodes = if self.simulated_nodes > 0 { self.simulated_nodes } else { self.nodes };
+        let builder = Simulation::builder().seed(seed).default_runtime(&super::start::default_runtime(&self));
+        let builder = builder.nodes(nodes.into(), super::start::simulated_size());
+        let mut builder = builder.functions(self.functions).scheduling(self.scheduling);
+        builder.needs_machine = needs_machine;
+        builder
     }
 
     /// Starts the cluster; answers once its API serves and its nodes are registered or about to be.

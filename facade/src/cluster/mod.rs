@@ -8,8 +8,9 @@ pub use builder::ClusterBuilder;
 pub(crate) use core::{Core, CorePorts};
 pub use start::StartError;
 
+use crate::Handle;
 use crate::data_dir::{Addresses, DataDir};
-use crate::functions::{Address, Functions, Registry};
+use crate::functions::{Functions, Registry};
 use crate::network::DataPath;
 use crate::node::RunningNode;
 use std::future::Future;
@@ -17,10 +18,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use steersman_application::client::Client;
 use steersman_application::driver::agent::Stop;
 use steersman_application::usecase::Api;
-use steersman_domain::ports::MessageError;
 use steersman_http::ApiService;
 use steersman_http::pki::Authority;
 use tokio::sync::watch;
@@ -34,65 +33,95 @@ const API_STOP: Duration = Duration::from_secs(5);
 
 /// A running cluster. Dropping it ends everything of it in this process at once and leaves processes of pods running, as a
 /// crash would; `stop` ends them in order.
+///
+/// What one does with it is in [`Handle`], to which it dereferences: `cluster.apply(…)`, `cluster.list::<Pod>(…)`,
+/// `cluster.until(…)`.
 pub struct Cluster {
+    handle: Handle,
     api: Arc<Api>,
+    service: ApiService,
+    functions: Functions,
+    nodes: Vec<RunningNode>,
+    stop_nodes: watch::Sender<Stop>,
+    loops: Vec<JoinHandle<()>>,
+    path: Option<DataPath>,
+    door: Option<Door>,
+    authority: Option<Arc<Authority>>,
+    // Released last.
+    home: Option<Home>,
+}
+
+/// Where a cluster keeps its state, and its place among the addresses of the host.
+struct Home {
+    addresses: Addresses,
+    data_dir: DataDir,
+}
+
+/// Where a cluster listens.
+struct Door {
     address: SocketAddr,
     /// The address by which other hosts reach this one.
     host: IpAddr,
-    kubeconfig: PathBuf,
-    authority: Arc<Authority>,
-    nodes: Vec<RunningNode>,
-    stop_nodes: watch::Sender<Stop>,
-    service: ApiService,
-    stop_api: watch::Sender<bool>,
+    kubeconfig: String,
+    kubeconfig_path: Option<PathBuf>,
+    stop: watch::Sender<bool>,
     server: JoinHandle<()>,
-    loops: Vec<JoinHandle<()>>,
-    path: Option<DataPath>,
-    functions: Functions,
-    // Released last.
-    _addresses: Addresses,
-    data_dir: DataDir,
 }
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cluster")
-            .field("address", &self.address)
-            .field("data_dir", &self.data_dir.path())
+            .field("address", &self.address())
+            .field("data_dir", &self.data_dir())
             .finish_non_exhaustive()
     }
 }
 
+impl std::ops::Deref for Cluster {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.handle
+    }
+}
+
 impl Cluster {
-    /// Describes a cluster that keeps its state in this directory.
-    pub fn builder(data_dir: impl Into<PathBuf>) -> ClusterBuilder {
-        ClusterBuilder::new(data_dir.into())
+    /// Describes a cluster: in memory, heard by nobody but this process, with one node that runs functions. Its methods say
+    /// what else there is.
+    pub fn builder() -> ClusterBuilder {
+        ClusterBuilder::new()
     }
 
-    /// Where the API answers.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// What users of the cluster do with it; clones may be passed around.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 
-    /// The address of the API as other hosts write it, `https://HOST:PORT`.
-    pub fn url(&self) -> String {
-        let host = if self.address.ip().is_unspecified() { self.host } else { self.address.ip() };
-        format!("https://{}", SocketAddr::new(host, self.address.port()))
+    /// Where the API listens, if anywhere.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.door.as_ref().map(|door| door.address)
     }
 
-    /// The kubeconfig of an administrator, readable by the owner of the data directory alone.
-    pub fn kubeconfig(&self) -> &Path {
-        &self.kubeconfig
+    /// The address of the API as other hosts write it, `https://HOST:PORT`, if it listens anywhere.
+    pub fn url(&self) -> Option<String> {
+        let door = self.door.as_ref()?;
+        let host = if door.address.ip().is_unspecified() { door.host } else { door.address.ip() };
+        Some(format!("https://{}", SocketAddr::new(host, door.address.port())))
     }
 
-    /// The directory that the cluster keeps its state in.
-    pub fn data_dir(&self) -> &Path {
-        self.data_dir.path()
+    /// The kubeconfig of an administrator, as YAML, if the API listens anywhere. It holds a key: treat it as a secret.
+    pub fn kubeconfig(&self) -> Option<&str> {
+        self.door.as_ref().map(|door| door.kubeconfig.as_str())
     }
 
-    /// The API in this process.
-    pub fn client(&self) -> Arc<dyn Client> {
-        self.api.clone()
+    /// The file of that kubeconfig, readable by the owner of the data directory alone, if there is one.
+    pub fn kubeconfig_path(&self) -> Option<&Path> {
+        self.door.as_ref()?.kubeconfig_path.as_deref()
+    }
+
+    /// The directory that the cluster keeps its state in, if it does.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.home.as_ref().map(|home| home.data_dir.path())
     }
 
     /// The use cases behind the API.
@@ -105,18 +134,9 @@ impl Cluster {
         &self.functions.registry
     }
 
-    /// The address of a pod (`NAME` or `pod/NAME`) or service (`service/NAME`) whose pods are functions. Look it up once, keep
-    /// it, and use it often; it stays good whatever happens to them.
-    ///
-    /// # Errors
-    /// [`MessageError::Form`](steersman_domain::ports::MessageError::Form) when the text is no such name.
-    pub fn reach(&self, to: &str, namespace: &str) -> Result<Address, MessageError> {
-        self.functions.address(to, namespace)
-    }
-
-    /// The certificate authority of the cluster.
-    pub fn authority(&self) -> &Authority {
-        &self.authority
+    /// The certificate authority of the cluster, if it listens anywhere or keeps its state.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_deref()
     }
 
     /// Stops in order: pods end within their grace and keep their objects (the next start runs them again), then the nodes,
@@ -156,9 +176,11 @@ impl Cluster {
             task.abort();
         }
         self.service.stop();
-        self.stop_api.send_replace(true);
-        if tokio::time::timeout(API_STOP, &mut self.server).await.is_err() {
-            self.server.abort();
+        if let Some(door) = &mut self.door {
+            door.stop.send_replace(true);
+            if tokio::time::timeout(API_STOP, &mut door.server).await.is_err() {
+                door.server.abort();
+            }
         }
         if let Some(path) = &self.path {
             path.shutdown().await;
@@ -181,6 +203,9 @@ impl Drop for Cluster {
         for task in &self.loops {
             task.abort();
         }
-        self.server.abort();
+        self.service.stop();
+        if let Some(door) = &self.door {
+            door.server.abort();
+        }
     }
 }

@@ -1,16 +1,18 @@
 //! Starting a cluster, in the order in which its parts need each other.
 
 use super::core::{Core, CorePorts};
-use super::{Cluster, ClusterBuilder};
-use crate::data_dir::{Addresses, DataDir, DataDirError};
+use super::{Cluster, ClusterBuilder, Door, Home};
+use crate::Handle;
+use crate::data_dir::{DataDir, DataDirError};
 use crate::functions::Functions;
 use crate::live::{OsEntropy, SystemClock, TokioSpawner};
 use crate::machine;
 use crate::network::{DataPath, PathError, PathOptions};
-use crate::node::{NodePorts, ProcessNode, RunningNode};
+use crate::node::{NodePlace, NodePorts, ProcessNode};
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use steersman_application::client::ApiError;
 use steersman_application::driver::agent::Stop;
@@ -25,7 +27,6 @@ use steersman_http::{ApiService, LogRelay, ServiceConfig};
 use steersman_runtime::OpenError;
 use steersman_store::{Heartbeats, JournalError, MemoryStore};
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -58,62 +59,89 @@ fn hint(error: &io::Error) -> &'static str {
 }
 
 /// The size of a simulated node.
-fn simulated_size() -> Resources {
+pub(super) fn simulated_size() -> Resources {
     Resources { cpu_milli: 32_000, memory_bytes: 64 << 30, storage_bytes: 1 << 40, pods: 110, ..Resources::default() }
 }
 
 pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError> {
-    let data_dir = DataDir::open(&options.data_dir)?;
-    let addresses = data_dir.addresses()?;
-    let authority = Authority::open(data_dir.path())?.with_node_lifetime(options.node_certificate_lifetime);
-    let authority = Arc::new(authority);
-    let listener = TcpListener::bind(options.listen).await;
-    let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
-    let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
-    let core = core(&options, &data_dir, &addresses)?;
+    let home = options.data_dir.as_deref().map(home).transpose()?;
+    let authority = authority(&options, home.as_ref())?.map(Arc::new);
+    let listener = match options.listen {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?),
+        None => None,
+    };
+    let core = core(&options, home.as_ref())?;
     core.api.bootstrap().await?;
 
     let functions = Functions::new(options.functions.clone(), core.client(), core.clock.clone(), core.entropy.clone());
     let config = ServiceConfig {
         messenger: Some(functions.messenger()),
         relay: Some(Arc::new(LogRelay::new(core.logs.clone()))),
-        authority: Some(authority.clone()),
+        authority: authority.clone(),
         ..ServiceConfig::default()
     };
     let service = ApiService::new(core.api.clone(), config);
-    let (stop_api, stopped) = watch::channel(false);
-    let host = options.address.unwrap_or_else(|| host_address(address));
-    let server = serve_api(&service, &authority, listener, (address, host), stopped)?;
-    let kubeconfig = data_dir.path().join("kubeconfig");
-    let admin = authority.client("steersman-admin", "system:masters")?;
-    write_private(&kubeconfig, &authority.kubeconfig(&format!("https://{}", reachable(address)), &admin))?;
-
+    let door = match (listener, &authority) {
+        (Some(listener), Some(authority)) => Some(open(&options, home.as_ref(), &service, authority, listener)?),
+        _ => None,
+    };
     let mut cluster = Cluster {
+        handle: Handle::new(core.client(), core.clock.clone(), Some(functions.board.clone())),
         api: core.api.clone(),
-        address,
-        host,
-        kubeconfig,
-        authority,
+        service,
         nodes: Vec::new(),
         stop_nodes: watch::Sender::new(Stop::Run),
-        service,
-        stop_api,
-        server,
         loops: loops(&core, &functions),
         path: None,
         functions,
-        _addresses: addresses,
-        data_dir,
+        door,
+        authority,
+        home,
     };
-    let names = node_names(&options);
-    if !names.is_empty() {
-        cluster.path = Some(data_path(&cluster, &core, (&names, host, options.tunnel_port)).await?);
-    }
-    start_nodes(&mut cluster, &core, (&options, &names, host)).await?;
+    start_nodes(&mut cluster, &core, &options).await?;
     Ok(cluster)
 }
 
-/// The names of the nodes with processes.
+fn home(path: &Path) -> Result<Home, StartError> {
+    let data_dir = DataDir::open(path)?;
+    Ok(Home { addresses: data_dir.addresses()?, data_dir })
+}
+
+/// Nobody needs certificates in a cluster that nobody else hears or finds again.
+fn authority(options: &ClusterBuilder, home: Option<&Home>) -> Result<Option<Authority>, StartError> {
+    let authority = match home {
+        Some(home) => Authority::open(home.data_dir.path())?,
+        None if options.listen.is_some() => Authority::generate()?,
+        None => return Ok(None),
+    };
+    Ok(Some(authority.with_node_lifetime(options.node_certificate_lifetime)))
+}
+
+/// Serves the API, and writes down how to reach it.
+fn open(
+    options: &ClusterBuilder,
+    home: Option<&Home>,
+    service: &ApiService,
+    authority: &Authority,
+    listener: TcpListener,
+) -> Result<Door, StartError> {
+    let address = listener.local_addr().map_err(|source| StartError::Listen {
+        address: options.listen.unwrap_or(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))),
+        source,
+    })?;
+    let host = options.address.unwrap_or_else(|| host_address(address));
+    let (stop, stopped) = watch::channel(false);
+    let admin = authority.client("steersman-admin", "system:masters")?;
+    let kubeconfig = authority.kubeconfig(&format!("https://{}", reachable(address)), &admin);
+    let kubeconfig_path = home.map(|home| home.data_dir.path().join("kubeconfig"));
+    if let Some(path) = &kubeconfig_path {
+        write_private(path, &kubeconfig)?;
+    }
+    let server = serve_api(service, authority, listener, (address, host), stopped)?;
+    Ok(Door { address, host, kubeconfig, kubeconfig_path, stop, server })
+}
+
+/// The names of the nodes of this machine.
 fn node_names(options: &ClusterBuilder) -> Vec<Str> {
     let first = options.node_name.clone().unwrap_or_else(|| machine::hostname().into());
     match options.nodes {
@@ -123,18 +151,18 @@ fn node_names(options: &ClusterBuilder) -> Vec<Str> {
 }
 
 async fn data_path(
-    cluster: &Cluster,
+    authority: &Authority,
     core: &Core,
     (names, address, port): (&[Str], IpAddr, u16),
 ) -> Result<DataPath, StartError> {
     let nodes: Vec<&str> = names.iter().map(Str::as_str).collect();
-    let identity = cluster.authority.node(&nodes)?;
+    let identity = authority.node(&nodes)?;
     let options = PathOptions {
         nodes: names.to_vec(),
         address,
         port,
-        keys: Arc::new(TunnelKeys::new(cluster.authority.certificate(), &identity)?),
-        fingerprint: cluster.authority.fingerprint(),
+        keys: Arc::new(TunnelKeys::new(authority.certificate(), &identity)?),
+        fingerprint: authority.fingerprint(),
         client: core.client(),
         clock: core.clock.clone(),
         entropy: core.entropy.clone(),
@@ -142,15 +170,29 @@ async fn data_path(
     Ok(DataPath::start(options).await?)
 }
 
-fn core(options: &ClusterBuilder, data_dir: &DataDir, addresses: &Addresses) -> Result<Core, StartError> {
+/// The runtime of pods that name none.
+pub(super) fn default_runtime(options: &ClusterBuilder) -> Str {
+    let default = match (&options.data_dir, options.simulated_nodes) {
+        (Some(_), _) => "container",
+        (None, 0) => "task",
+        (None, _) => "simulated",
+    };
+    options.default_runtime.clone().unwrap_or_else(|| default.into())
+}
+
+fn core(options: &ClusterBuilder, home: Option<&Home>) -> Result<Core, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let entropy: Arc<dyn Entropy> = Arc::new(OsEntropy);
-    let journaled = MemoryStore::open(&data_dir.path().join("journal"))?;
-    let store: Arc<dyn Store> = Arc::new(Heartbeats::beside(Arc::new(journaled)));
-    let config = ApiConfig {
-        default_runtime: options.default_runtime.clone(),
-        service_cidr: ServiceCidr::new(addresses.services(), 20)?,
+    let (memory, service_cidr) = match home {
+        Some(home) => {
+            let journaled = MemoryStore::open(&home.data_dir.path().join("journal"))?;
+            (journaled, ServiceCidr::new(home.addresses.services(), 20)?)
+        }
+        // Nobody serves these addresses: the range is the one that Kubernetes uses by default.
+        None => (MemoryStore::new(), ServiceCidr::new(Ipv4Addr::new(10, 96, 0, 0), 12)?),
     };
+    let store: Arc<dyn Store> = Arc::new(Heartbeats::beside(Arc::new(memory)));
+    let config = ApiConfig { default_runtime: default_runtime(options), service_cidr };
     Ok(Core::new(CorePorts { store, clock, entropy }, config, options.scheduling.clone()))
 }
 
@@ -177,34 +219,40 @@ fn loops(core: &Core, functions: &Functions) -> Vec<JoinHandle<()>> {
     loops.map(tokio::spawn).into()
 }
 
-async fn start_nodes(
-    cluster: &mut Cluster,
-    core: &Core,
-    (options, names, host): (&ClusterBuilder, &[Str], IpAddr),
-) -> Result<(), StartError> {
-    let api = reachable(cluster.address);
+async fn start_nodes(cluster: &mut Cluster, core: &Core, options: &ClusterBuilder) -> Result<(), StartError> {
+    let names = node_names(options);
+    let host = match (&cluster.door, options.address) {
+        (_, Some(address)) => address,
+        (Some(door), None) => door.host,
+        (None, None) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    if let (Some(_), Some(authority), [_, ..]) = (&cluster.home, &cluster.authority, &names[..]) {
+        cluster.path = Some(data_path(authority, core, (&names, host, options.tunnel_port)).await?);
+    }
     let ports = NodePorts {
         client: core.client(),
         clock: core.clock.clone(),
         entropy: core.entropy.clone(),
-        spawner: TokioSpawner::new(Handle::current()),
+        spawner: TokioSpawner::new(tokio::runtime::Handle::current()),
         logs: core.logs.clone(),
         functions: Some(cluster.functions.clone()),
         proxy: cluster.path.as_ref().map(|path| (path.proxy().clone(), path.port())),
-        default_runtime: options.default_runtime.clone(),
-        api_server: Some((api.ip().to_string().into(), api.port())),
+        default_runtime: core.config.default_runtime.clone(),
+        api_server: cluster.door.as_ref().map(|door| {
+            let api = reachable(door.address);
+            (api.ip().to_string().into(), api.port())
+        }),
     };
-    for (index, name) in (0..).zip(names) {
-        let node = ProcessNode {
-            name: name.clone(),
-            index,
-            parts: options.nodes,
-            address: host.to_string().into(),
-            data_dir: cluster.data_dir.path(),
-            addresses: &cluster._addresses,
-            shim: options.shim.clone(),
+    for (index, name) in (0..).zip(&names) {
+        let place = NodePlace { name: name.clone(), index, parts: options.nodes, address: host.to_string().into() };
+        let stop = cluster.stop_nodes.subscribe();
+        let running = match &cluster.home {
+            Some(home) => {
+                let (data_dir, addresses, shim) = (home.data_dir.path(), &home.addresses, options.shim.clone());
+                ports.process_node(ProcessNode { place, data_dir, addresses, shim }, stop).await?
+            }
+            None => ports.function_node(place, stop),
         };
-        let running: RunningNode = ports.process_node(node, cluster.stop_nodes.subscribe()).await?;
         cluster.nodes.push(running);
     }
     for index in 0..options.simulated_nodes {

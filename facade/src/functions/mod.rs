@@ -4,7 +4,7 @@
 //! ```no_run
 //! use steersman::functions::Context;
 //! # async fn run() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-//! let cluster = steersman::Cluster::builder("/var/lib/my-service/cluster").start().await?;
+//! let cluster = steersman::Cluster::builder().start().await?;
 //! cluster.functions().register("workers/echo_worker", async |mut ctx: Context, prefix: String| {
 //!     ctx.answer_each(|text: String| {
 //!         let prefix = prefix.clone();
@@ -20,6 +20,7 @@
 
 pub mod workers;
 
+use crate::Handle;
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use steersman_application::client::{ApiError, Client, Selection};
 use steersman_application::driver::spawner::{Spawner, Task};
-use steersman_domain::ports::{Change, Clock, Entropy, MessageError, Messenger, Recipient, Runtime, Scope};
+use steersman_domain::ports::{Change, Clock, Entropy, Messenger, Runtime, Scope};
 use steersman_domain::{EndpointSlice, Kind, Object, Service, Str};
 use steersman_runtime::task::{TaskConfig, TaskRuntime};
 
@@ -40,6 +41,9 @@ pub use steersman_runtime::task::{
 /// `least-loaded`.
 pub const BALANCE: &str = "steersman.io/balance";
 
+/// The first address of functions, and how many there are, on nodes that have no range of their own: nothing listens there.
+pub(crate) const ADDRESSES: (Ipv4Addr, u32) = (Ipv4Addr::new(127, 80, 0, 1), 1 << 16);
+
 /// How long to wait before listing again after the API could not be reached.
 const RETRY: Duration = Duration::from_millis(200);
 
@@ -50,19 +54,26 @@ pub trait InCluster {
     /// # Panics
     /// Outside a cluster of this crate.
     fn client(&self) -> Arc<dyn Client>;
+
+    /// The cluster that the function runs in, as a host program has it.
+    ///
+    /// # Panics
+    /// As [`InCluster::client`].
+    fn cluster(&self) -> Handle;
 }
 
 impl InCluster for Worker {
     fn client(&self) -> Arc<dyn Client> {
-        let host = self.host::<Host>().expect("functions of a cluster are given its client");
-        host.client.clone()
+        self.cluster().client()
+    }
+
+    fn cluster(&self) -> Handle {
+        self.host::<Host>().expect("functions of a cluster are given it").0.clone()
     }
 }
 
 /// What is behind [`Worker::host`].
-struct Host {
-    client: Arc<dyn Client>,
-}
+struct Host(Handle);
 
 /// The functions of a cluster, and how messages reach them.
 #[derive(Clone)]
@@ -91,7 +102,7 @@ impl Functions {
         entropy: Arc<dyn Entropy>,
     ) -> Self {
         let board = Switchboard::new(clock.clone(), entropy);
-        let host = Arc::new(Host { client: client.clone() });
+        let host = Arc::new(Host(Handle::new(client.clone(), clock.clone(), Some(board.clone()))));
         Functions { registry, board, host, client, clock }
     }
 
@@ -111,12 +122,6 @@ impl Functions {
 
     pub(crate) fn messenger(&self) -> Arc<dyn Messenger> {
         Arc::new(self.board.clone())
-    }
-
-    /// An address, as people write it.
-    pub(crate) fn address(&self, to: &str, namespace: &str) -> Result<Address, MessageError> {
-        let recipient = Recipient::parse(to, namespace).map_err(MessageError::Form)?;
-        Ok(self.board.address(&recipient))
     }
 
     /// Tells the switchboard who stands behind each service, until it is dropped.

@@ -3,10 +3,10 @@
 use super::cluster::{DICE_OF_API, DICE_OF_FUNCTIONS};
 use super::nodes::{Ground, NewNode, Nodes};
 use super::record::Recorder;
-use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled, Timeout};
-use crate::Scheduling;
+use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled};
+use crate::{Scheduling, Timeout};
 use crate::cluster::{Core, CorePorts};
-use crate::functions::{Functions, Registry, Seat};
+use crate::functions::{self, Functions, Registry, Seat};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use steersman_application::client::ApiError;
 use steersman_application::driver::agent::SimulatedLife;
 use steersman_application::driver::virtual_time::{Dice, Executor, Order};
 use steersman_application::usecase::{ApiConfig, ServiceCidr};
-use steersman_domain::Node;
+use steersman_domain::{Node, Str};
 use steersman_domain::ports::{ContainerSpec, Runtime};
 use steersman_store::Heartbeats;
 
@@ -24,6 +24,8 @@ const READY: Duration = Duration::from_secs(300);
 /// Why a simulation did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("{0} cannot be had in virtual time: leave it out, or start the cluster as it is")]
+    NeedsMachine(&'static str),
     #[error("the first objects of the cluster were refused: {0}")]
     Bootstrap(#[from] ApiError),
     #[error(transparent)]
@@ -55,6 +57,9 @@ pub struct SimulationBuilder {
     limit: Option<Duration>,
     scheduling: Scheduling,
     functions: Option<Registry>,
+    default_runtime: Str,
+    /// What was wanted and cannot be simulated.
+    pub(crate) needs_machine: Option<&'static str>,
 }
 
 impl std::fmt::Debug for SimulationBuilder {
@@ -79,6 +84,8 @@ impl SimulationBuilder {
             limit: None,
             scheduling: Scheduling::default(),
             functions: None,
+            default_runtime: "simulated".into(),
+            needs_machine: None,
         }
     }
 
@@ -159,6 +166,13 @@ impl SimulationBuilder {
         self
     }
 
+    /// The runtime of pods that name none; by default `simulated`.
+    #[must_use]
+    pub fn default_runtime(mut self, handler: &str) -> Self {
+        self.default_runtime = handler.into();
+        self
+    }
+
     /// How long one run may take by the cluster's clock, so that a test which waits for what never comes ends; by default 30
     /// days.
     #[must_use]
@@ -170,8 +184,11 @@ impl SimulationBuilder {
     /// Starts the cluster and runs it until all nodes are ready. No time of the machine passes but what the work takes.
     ///
     /// # Errors
-    /// When the nodes do not become ready: something that was given to the builder is in their way.
+    /// When the nodes do not become ready: something that was given to the builder is in their way, or it needs the machine.
     pub fn start(self) -> Result<Simulation, StartError> {
+        if let Some(what) = self.needs_machine {
+            return Err(StartError::NeedsMachine(what));
+        }
         let mut executor = Executor::new(self.order.unwrap_or(Order::Seeded(self.seed)));
         if let Some(limit) = self.limit {
             executor.set_limit(limit);
@@ -206,7 +223,7 @@ impl SimulationBuilder {
         };
         let service_cidr =
             ServiceCidr::new(Ipv4Addr::new(10, 96, 0, 0), 12).expect("a range that Kubernetes uses by default");
-        let config = ApiConfig { default_runtime: "simulated".into(), service_cidr };
+        let config = ApiConfig { default_runtime: self.default_runtime.clone(), service_cidr };
         let core = Core::new(ports, config, self.scheduling);
         let functions = self.functions.take().map(|registry| {
             let entropy = Arc::new(Dice::of(self.seed, DICE_OF_FUNCTIONS));
@@ -236,7 +253,7 @@ fn function_seat(seat: &RuntimeSeat) -> Seat {
         clock: seat.clock.clone(),
         entropy: seat.entropy.clone(),
         spawner: seat.spawner.clone(),
-        addresses: (Ipv4Addr::new(127, 80, 0, 1), 1 << 16),
+        addresses: functions::ADDRESSES,
         live: false,
     }
 }

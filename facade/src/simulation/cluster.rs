@@ -1,22 +1,20 @@
 //! The cluster as a test sees it: the client and the clock that its operator is given, the world as it is, and the faults.
 
-use super::manifest::{self, ApplyError};
 use super::nodes::{FaultError, NewNode, Nodes};
 use super::record::Recorder;
-use super::trace::Trace;
-use super::{Resources, Timeout};
+use super::Resources;
+use super::trace::{Names, Trace};
 use crate::cluster::Core;
-use crate::functions::{Address, Functions};
+use crate::functions::Functions;
+use crate::{Handle, Timeout};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use steersman_application::client::Client;
 use steersman_application::driver::spawner::{SpawnHandle, Spawner};
 use steersman_application::driver::virtual_time::{Dice, TaskSpawner, VirtualClock};
 use steersman_application::driver::world::World;
 use steersman_application::usecase::Api;
-use steersman_domain::Stored;
-use steersman_domain::ports::{Clock, Entropy, MessageError, SandboxRecord, Store};
+use steersman_domain::ports::{Clock, Entropy, SandboxRecord, Store};
 
 /// The loops that lead the cluster; dropping a handle kills one.
 #[derive(Default)]
@@ -30,6 +28,7 @@ struct Loops {
 }
 
 struct Parts {
+    handle: Handle,
     core: Core,
     functions: Option<Functions>,
     recorder: Arc<Recorder>,
@@ -40,11 +39,22 @@ struct Parts {
     seed: u64,
 }
 
-/// A simulated cluster from the inside. Cheap to clone; clones are the same cluster. It lives while its
+/// So many of the last things that happened are shown when something was waited for in vain.
+const LINES: usize = 20;
+
+/// A simulated cluster from the inside; what users of any cluster do is in [`Handle`]. Cheap to clone; clones are the same cluster. It lives while its
 /// [`Simulation`](super::Simulation) runs: futures of its methods are for [`Simulation::run`](super::Simulation::run) and the
 /// tasks that are spawned there.
 #[derive(Clone)]
 pub struct SimulatedCluster(Arc<Parts>);
+
+impl std::ops::Deref for SimulatedCluster {
+    type Target = Handle;
+
+    fn deref(&self) -> &Handle {
+        &self.0.handle
+    }
+}
 
 impl std::fmt::Debug for SimulatedCluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -66,7 +76,10 @@ impl SimulatedCluster {
         nodes: Nodes,
         (clock, spawner, seed): (VirtualClock, TaskSpawner, u64),
     ) -> Self {
+        let board = functions.as_ref().map(|functions| functions.board.clone());
+        let handle = Handle::new(core.client(), Arc::new(clock.clone()), board);
         SimulatedCluster(Arc::new(Parts {
+            handle,
             core,
             functions,
             recorder,
@@ -91,28 +104,9 @@ impl SimulatedCluster {
         self.loops()._routes = routes;
     }
 
-    /// The API, for the operator under test: the same client that a live cluster gives.
-    pub fn client(&self) -> Arc<dyn Client> {
-        self.0.core.client()
-    }
-
-    /// The address of a pod (`NAME` or `pod/NAME`) or service (`service/NAME`) whose pods are functions.
-    ///
-    /// # Errors
-    /// When the text is no such name, or the simulation has no functions.
-    pub fn reach(&self, to: &str, namespace: &str) -> Result<Address, MessageError> {
-        let none = || MessageError::Form("the simulation was built without functions".into());
-        self.0.functions.as_ref().ok_or_else(none)?.address(to, namespace)
-    }
-
     /// The use cases behind the API.
     pub fn api(&self) -> &Arc<Api> {
         &self.0.core.api
-    }
-
-    /// The cluster's clock, for whatever waits.
-    pub fn clock(&self) -> Arc<dyn Clock> {
-        Arc::new(self.0.clock.clone())
     }
 
     /// Spawns tasks that live with the cluster.
@@ -177,7 +171,7 @@ impl SimulatedCluster {
             }
             let now = self.now();
             if now >= end {
-                return Err(Timeout::new(what, within, &world, &self.trace()));
+                return Err(self.timeout(what, within));
             }
             tokio::select! {
                 biased;
@@ -185,6 +179,12 @@ impl SimulatedCluster {
                 () = self.0.clock.sleep(end - now) => {}
             }
         }
+    }
+
+    fn timeout(&self, what: &str, within: Duration) -> Timeout {
+        let lines = self.trace().lines(Names::Real);
+        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
+        Timeout::new(what, within, &self.world(), &format!("the last that happened:\n{last}"))
     }
 
     /// Waits until nothing but heartbeats has been written for `quiet`, for at most `within`.
@@ -200,19 +200,9 @@ impl SimulatedCluster {
                 return Ok(());
             }
             if self.now() >= end {
-                return Err(Timeout::new("nothing more is written", within, &self.world(), &self.trace()));
+                return Err(self.timeout("nothing more is written", within));
             }
         }
-    }
-
-    /// Applies the objects of a YAML (or JSON) stream, in its order: creates what is not there, and merges the manifest into
-    /// what is, by strategic merge. Fields that a manifest no longer names stay; objects without a namespace go into
-    /// `default`.
-    ///
-    /// # Errors
-    /// When the text cannot be read, or the API refuses an object.
-    pub async fn apply(&self, yaml: &str) -> Result<Vec<Arc<Stored>>, ApplyError> {
-        manifest::apply(&*self.client(), yaml).await
     }
 
     /// The names of all machines, in order, those without power too.

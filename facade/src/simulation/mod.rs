@@ -4,7 +4,7 @@
 //! times, another seed another interleaving of everything that runs side by side.
 //!
 //! It is for those who test an operator, a platform, or Steersman itself: what they write is ordinary async code against the
-//! [`Client`](steersman_application::client::Client) of a live cluster.
+//! [`Handle`](crate::Handle) of a live cluster.
 //!
 //! ```
 //! use std::time::Duration;
@@ -47,23 +47,20 @@ mod builder;
 mod cluster;
 mod line;
 mod lines;
-mod manifest;
 mod names;
 mod nodes;
 mod record;
-mod timeout;
 mod trace;
 
 pub use builder::{SimulationBuilder, StartError, size};
 pub use cluster::SimulatedCluster;
-pub use manifest::ApplyError;
 pub use nodes::{FaultError, Life, RuntimeFactory, RuntimeSeat};
 pub use steersman_application::driver::agent::SimulatedLife;
 pub use steersman_application::driver::virtual_time::{Dice, Order, Stalled};
 pub use steersman_domain::ledger::Resources;
-pub use timeout::Timeout;
 pub use trace::{Entry, Names, Trace, TraceHash};
 
+use crate::Timeout;
 use std::time::Duration;
 use steersman_application::driver::virtual_time::Executor;
 use steersman_application::driver::world::World;

@@ -2,6 +2,7 @@
 //! an end at once at the second.
 
 use crate::out;
+use anyhow::Context as _;
 use std::future::Future;
 use std::io::IsTerminal as _;
 use steersman::{Cluster, ClusterBuilder};
@@ -68,7 +69,9 @@ pub(crate) async fn start(builder: ClusterBuilder, stop: &mut Stop) -> anyhow::R
         () = stop.asked() => return Ok(None),
         cluster = builder.start() => cluster?,
     };
-    let ready = format!("ready: {} kubeconfig: {}", cluster.url(), cluster.kubeconfig().display());
+    let url = cluster.url().context("the API does not listen")?;
+    let kubeconfig = cluster.kubeconfig_path().context("no kubeconfig was written")?;
+    let ready = format!("ready: {url} kubeconfig: {}", kubeconfig.display());
     if let Err(error) = out::say(ready) {
         out::note(format!("nobody reads standard output ({error:#}): the cluster goes on"));
     }

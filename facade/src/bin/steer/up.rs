@@ -69,7 +69,8 @@ impl ServeOptions {
     pub(crate) fn builder(&self) -> ClusterBuilder {
         let functions = Registry::new();
         workers::register(&functions).expect("an empty registry has all names free");
-        let builder = Cluster::builder(&self.data_dir)
+        let builder = Cluster::builder()
+            .data_dir(&self.data_dir)
             .listen(self.listen)
             .default_runtime(&self.default_runtime)
             .functions(functions);
@@ -151,7 +152,7 @@ fn read_or_not(said: anyhow::Result<()>) -> anyhow::Result<()> {
 
 /// Applies the manifests and shows how far the workloads are; ends only by an error.
 async fn work(cluster: &Cluster, documents: &[files::Document], wait: bool) -> anyhow::Result<()> {
-    let flags = ClientFlags { kubeconfig: Some(cluster.kubeconfig().to_path_buf()), context: None };
+    let flags = ClientFlags { kubeconfig: cluster.kubeconfig_path().map(Into::into), context: None };
     let api = Arc::new(Api::new(&flags)?);
     let mut only = None;
     if !documents.is_empty() {

@@ -1,8 +1,9 @@
 //! Manifests as a client applies them: YAML to objects, with the server's checks and defaults, without a server.
 
+use super::{TRIES, options};
 use serde_json::Value;
 use std::sync::Arc;
-use steersman_application::client::{ApiError, Client, Part, WriteOptions};
+use steersman_application::client::{ApiError, Client, Part};
 use steersman_domain::{Key, Kind, Object, Stored};
 use steersman_kubernetes::{
     Gvk, PatchError, YamlError, apply_defaults, check_fields, flatten_lists, strategic_merge, yaml_documents,
@@ -19,9 +20,6 @@ pub enum ApplyError {
     Api(#[from] ApiError),
 }
 
-/// How often an update is tried when others write at the same time: each of them must be faster every time.
-const TRIES: usize = 20;
-
 /// Creates every object of a YAML stream, or merges it into the one that is there.
 pub(super) async fn apply(client: &dyn Client, yaml: &str) -> Result<Vec<Arc<Stored>>, ApplyError> {
     let mut applied = Vec::new();
@@ -29,6 +27,15 @@ pub(super) async fn apply(client: &dyn Client, yaml: &str) -> Result<Vec<Arc<Sto
         applied.push(apply_one(client, document).await?);
     }
     Ok(applied)
+}
+
+/// The object with the defaults of its kind, as the API gives them to what comes over the network.
+pub(super) fn with_defaults(object: &Object) -> Result<Object, ApiError> {
+    let (kind, info) = (object.kind(), object.kind().info());
+    let wrong = |error: String| ApiError::BadRequest(format!("{kind} {:?}: {error}", object.meta().name));
+    let mut value: Value = serde_json::from_slice(&object.encode()).map_err(|error| wrong(error.to_string()))?;
+    apply_defaults(Gvk { group: info.group, version: info.version, kind: info.kind }, &mut value);
+    Object::from_value(kind, value).map_err(|error| wrong(error.to_string()))
 }
 
 fn text(value: &Value) -> &str {
@@ -55,7 +62,7 @@ async fn apply_one(client: &dyn Client, mut document: Value) -> Result<Arc<Store
     };
     let metadata = &document["metadata"];
     let key = Key::new(kind, text(&metadata["namespace"]), text(&metadata["name"]));
-    let options = WriteOptions { field_manager: "simulation-apply".into(), ..WriteOptions::default() };
+    let options = options();
     let mut last = ApiError::NotFound(key.clone());
     for _ in 0..TRIES {
         let answer = match client.get(&key).await {

@@ -1,19 +1,16 @@
 //! What was waited for in vain, told so that a person sees why.
 
-use super::trace::{Names, Trace};
 use std::fmt::Write as _;
 use std::time::Duration;
+use steersman_application::client::ApiError;
 use steersman_application::driver::world::World;
 use steersman_domain::{Node, Pod};
 
 /// Of so many pods the state is shown: these tell what is the matter, a thousand would hide it.
 const PODS: usize = 40;
-/// So many of the last things that happened are shown.
-const LINES: usize = 20;
-
 /// Something did not come to hold in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not within {within:?}: {what}\n{state}the last that happened:\n{last}")]
+#[error("not within {within:?}: {what}\n{state}{last}")]
 pub struct Timeout {
     /// What was waited for.
     pub what: String,
@@ -21,16 +18,23 @@ pub struct Timeout {
     pub within: Duration,
     /// The cluster as it was in the end.
     pub state: String,
-    /// What happened last.
+    /// What happened last, where the cluster keeps a record of it.
     pub last: String,
 }
 
 impl Timeout {
-    pub(super) fn new(what: &str, within: Duration, world: &World, trace: &Trace) -> Self {
-        let lines = trace.lines(Names::Real);
-        let last = lines[lines.len().saturating_sub(LINES)..].join("\n");
-        Timeout { what: what.to_owned(), within, state: state(world), last }
+    pub(crate) fn new(what: &str, within: Duration, world: &World, last: &str) -> Self {
+        Timeout { what: what.to_owned(), within, state: state(world), last: last.to_owned() }
     }
+}
+
+/// Why waiting ended without what was waited for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WaitError {
+    #[error(transparent)]
+    Timeout(#[from] Timeout),
+    #[error(transparent)]
+    Api(#[from] ApiError),
 }
 
 /// The nodes and the pods, a line each.
