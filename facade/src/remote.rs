@@ -146,10 +146,8 @@ impl JoinedNode {
             api_server: host_and_port(&options.server),
         };
         let stop = watch::Sender::new(Stop::Run);
-        let place =
-            NodePlace { name: name.as_str().into(), index: 0, parts: 1, address: address.to_string().into() };
-        let node =
-            ProcessNode { place, data_dir: data_dir.path(), addresses: &addresses, shim: options.shim };
+        let place = NodePlace { name: name.as_str().into(), index: 0, parts: 1, address: address.to_string().into() };
+        let node = ProcessNode { place, data_dir: data_dir.path(), addresses: &addresses, shim: options.shim };
         let node = ports.process_node(node, stop.subscribe()).await?;
         let name = name.as_str().into();
         Ok(JoinedNode { name, node, stop, loops, path, _addresses: addresses, _data_dir: data_dir })

@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use steersman_application::driver::agent::Stop;
 use steersman_application::usecase::Api;
-use steersman_http::ApiService;
 use steersman_http::pki::Authority;
+use steersman_http::{ApiService, HttpApi};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -122,6 +122,19 @@ impl Cluster {
     /// The directory that the cluster keeps its state in, if it does.
     pub fn data_dir(&self) -> Option<&Path> {
         self.home.as_ref().map(|home| home.data_dir.path())
+    }
+
+    /// The API by HTTP without a socket: mount it in a router of this process, behind whatever the host authenticates by; see [`HttpApi`].
+    pub fn http(&self) -> HttpApi {
+        HttpApi::new(self.service.clone())
+    }
+
+    /// A client of the crate `kube` that speaks to this cluster without a socket, as an administrator: operators written with
+    /// it run unchanged. It needs a runtime of tokio around it, which every cluster has.
+    #[cfg(feature = "kube")]
+    pub fn kube_client(&self) -> kube::Client {
+        let api = self.http().as_user(steersman_http::User::master("steersman-kube-client"));
+        kube::Client::new(api, "default")
     }
 
     /// The use cases behind the API.

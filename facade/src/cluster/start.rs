@@ -67,7 +67,9 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
     let home = options.data_dir.as_deref().map(home).transpose()?;
     let authority = authority(&options, home.as_ref())?.map(Arc::new);
     let listener = match options.listen {
-        Some(address) => Some(TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?),
+        Some(address) => {
+            Some(TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })?)
+        }
         None => None,
     };
     let core = core(&options, home.as_ref())?;

@@ -37,7 +37,10 @@ pub struct Watch<T> {
 
 impl<T> std::fmt::Debug for Watch<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("selection", &self.selection).field("known", &self.known.len()).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("selection", &self.selection)
+            .field("known", &self.known.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,8 +58,10 @@ impl<T: Resource> Watch<T> {
             if let Some(event) = self.events.pop_front() {
                 return Ok(event);
             }
-            self.listed().await?;
-            let Some(changes) = &mut self.changes else { continue };
+            let Some(changes) = &mut self.changes else {
+                self.listed().await?;
+                continue;
+            };
             match changes.next().await {
                 Ok(changes) => changes.iter().for_each(|change| self.take(change)),
                 Err(StoreError::Compacted { .. }) => self.changes = None,
@@ -83,7 +88,8 @@ impl<T: Resource> Watch<T> {
         let items = page.items.iter().filter_map(|stored| Some((stored.key.clone(), stored.typed::<T>()?.clone())));
         let mut before = std::mem::replace(&mut self.known, items.collect());
         for (key, object) in &self.known {
-            if before.remove(key).is_none_or(|before| before.meta().resource_version != object.meta().resource_version) {
+            if before.remove(key).is_none_or(|before| before.meta().resource_version != object.meta().resource_version)
+            {
                 self.events.push_back(WatchEvent::Applied(object.clone()));
             }
         }

@@ -4,9 +4,9 @@ use super::cluster::{DICE_OF_API, DICE_OF_FUNCTIONS};
 use super::nodes::{Ground, NewNode, Nodes};
 use super::record::Recorder;
 use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled};
-use crate::{Scheduling, Timeout};
 use crate::cluster::{Core, CorePorts};
 use crate::functions::{self, Functions, Registry, Seat};
+use crate::{Scheduling, Timeout};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use steersman_application::client::ApiError;
 use steersman_application::driver::agent::SimulatedLife;
 use steersman_application::driver::virtual_time::{Dice, Executor, Order};
 use steersman_application::usecase::{ApiConfig, ServiceCidr};
-use steersman_domain::{Node, Str};
 use steersman_domain::ports::{ContainerSpec, Runtime};
+use steersman_domain::{Node, Str};
 use steersman_store::Heartbeats;
 
 /// How long the nodes of a new cluster may take to be ready, by its clock, with a margin for slow lines.

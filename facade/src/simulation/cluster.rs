@@ -1,8 +1,8 @@
 //! The cluster as a test sees it: the client and the clock that its operator is given, the world as it is, and the faults.
 
+use super::Resources;
 use super::nodes::{FaultError, NewNode, Nodes};
 use super::record::Recorder;
-use super::Resources;
 use super::trace::{Names, Trace};
 use crate::cluster::Core;
 use crate::functions::Functions;
