@@ -77,3 +77,12 @@ pub use steersman_kubernetes as kubernetes;
 pub fn init() {
     steersman_runtime::init();
 }
+
+/// Guides for those who embed a cluster or test against one.
+#[cfg(all(doc, not(doctest)))]
+pub mod guides {
+    #[doc = include_str!("../../docs/guides/embed.md")]
+    pub mod embed {}
+    #[doc = include_str!("../../docs/guides/test-your-operator.md")]
+    pub mod test_your_operator {}
+}

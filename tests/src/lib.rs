@@ -17,3 +17,12 @@ pub mod process;
 pub mod steer;
 pub mod tree;
 pub mod wait;
+
+/// The guides, whose programs are tests.
+#[cfg(doctest)]
+mod guides {
+    #[doc = include_str!("../../docs/guides/embed.md")]
+    mod embed {}
+    #[doc = include_str!("../../docs/guides/test-your-operator.md")]
+    mod test_your_operator {}
+}

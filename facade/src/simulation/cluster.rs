@@ -104,6 +104,11 @@ impl SimulatedCluster {
         self.loops()._routes = routes;
     }
 
+    /// What users of the cluster do with it; clones may be passed around.
+    pub fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
     /// The use cases behind the API.
     pub fn api(&self) -> &Arc<Api> {
         &self.0.core.api
