@@ -29,7 +29,7 @@ pub(crate) struct Apply {
     target: TargetFlags,
     #[command(flatten)]
     how: How,
-    /// Wait until the deployments and pods among the manifests are ready, and show how far they are
+    /// Wait until the workloads among the manifests are ready (jobs: done), and show how far they are
     #[arg(long, conflicts_with = "dry_run")]
     wait: bool,
     /// How long to wait, such as `30s` or `2m`

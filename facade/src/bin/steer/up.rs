@@ -3,6 +3,7 @@
 mod check;
 pub(crate) mod follow;
 pub(crate) mod progress;
+mod state;
 
 use crate::client::{Api, ClientFlags};
 use crate::{apply, files, out, stop};
@@ -26,7 +27,7 @@ pub(crate) struct Up {
     /// How many nodes to pretend beside them, for pods of the runtime `simulated`
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     simulated_nodes: u16,
-    /// Say `all ready` when the deployments and pods of the manifests are, and end with an error when one cannot be
+    /// Say `all ready` when the workloads of the manifests are (jobs: when they are done), and end with an error when one cannot be
     #[arg(long, requires = "files")]
     wait: bool,
     /// The port of the host's address for the traffic of other nodes to pods; 0 takes a free one

@@ -11,7 +11,14 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// What is followed. Replica sets stand between pods and deployments.
-const FOLLOWED: [&str; 3] = ["/apis/apps/v1/deployments", "/apis/apps/v1/replicasets", "/api/v1/pods"];
+const FOLLOWED: [&str; 6] = [
+    "/apis/apps/v1/deployments",
+    "/apis/apps/v1/statefulsets",
+    "/apis/apps/v1/daemonsets",
+    "/apis/apps/v1/replicasets",
+    "/apis/batch/v1/jobs",
+    "/api/v1/pods",
+];
 /// Changes that wait to be shown; more make the readers wait, not grow.
 const QUEUE: usize = 256;
 
@@ -118,7 +125,7 @@ mod tests {
     use serde_json::json;
 
     fn web(available: i64, reason: &str) -> Value {
-        json!({"kind": "Deployment", "metadata": {"namespace": "default", "name": "web"}, "spec": {"replicas": 1},
+        json!({"kind": "Deployment", "metadata": {"namespace": "default", "name": "web", "uid": "u"}, "spec": {"replicas": 1},
             "status": {"replicas": 1, "updatedReplicas": 1, "availableReplicas": available,
                 "conditions": [{"type": "Progressing", "reason": reason}]}})
     }

@@ -1,41 +1,18 @@
 //! How far workloads are, as a pure function of the objects that a watch shows: one line for each workload, redrawn on
 //! a terminal, or plain lines when something changes.
 
+use super::state::{self, State};
 use crate::files::Document;
 use crate::out::Colour;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// States of a container that a person should see at once, beside `Pending` and `Running`.
-const TROUBLE: [&str; 8] = [
-    "CrashLoopBackOff",
-    "RunContainerError",
-    "CreateContainerError",
-    "CreateContainerConfigError",
-    "ErrImagePull",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "OOMKilled",
-];
-
-/// A workload: a deployment, or a pod that belongs to none.
+/// A workload that no other manages.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     kind: &'static str,
     namespace: String,
     name: String,
-}
-
-/// How far a workload is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct State {
-    wanted: i64,
-    updated: i64,
-    ready: i64,
-    /// What it waits for; empty when it is ready.
-    waits: String,
-    /// It will not become ready by itself.
-    failed: bool,
 }
 
 /// Workloads by kind in lower case, namespace and name.
@@ -45,7 +22,7 @@ pub(crate) type Workloads = BTreeSet<(String, String, String)>;
 pub(crate) fn workloads(documents: &[Document], namespace: &str) -> Workloads {
     let of = |document: &Document| {
         let object = &document.object;
-        let kind = object["kind"].as_str().filter(|kind| ["Deployment", "Pod"].contains(kind))?.to_lowercase();
+        let kind = state::word(object)?.to_owned();
         let own = object["metadata"]["namespace"].as_str().filter(|own| !own.is_empty());
         Some((kind, own.unwrap_or(namespace).to_owned(), text(&object["metadata"]["name"])))
     };
@@ -58,7 +35,7 @@ pub(crate) struct Progress {
     /// Leaves out all others, when set.
     only: Option<Workloads>,
     workloads: BTreeMap<Key, State>,
-    /// From the uid of a replica set to its deployment.
+    /// From the uid of what manages pods to the workload that they are of.
     owners: BTreeMap<String, Key>,
     /// From the uid of a pod to its owner's uid and what troubles it.
     troubles: BTreeMap<String, (String, String)>,
@@ -67,18 +44,42 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Takes in an event of a watch (`ADDED`, `MODIFIED`, `DELETED`) of a deployment, replica set or pod; gives the plain
-    /// lines that tell what is new. Other kinds are left out.
+    /// Takes in an event of a watch (`ADDED`, `MODIFIED`, `DELETED`) of a workload or a pod; gives the plain lines that tell what
+    /// is new. Other kinds are left out.
     pub(crate) fn observe(&mut self, event: &str, object: &Value) -> Vec<String> {
         let before = self.lines();
         let gone = event == "DELETED";
-        match object["kind"].as_str().unwrap_or_default() {
-            "Deployment" => self.put(key("deployment", object), (!gone).then(|| deployment(object))),
-            "ReplicaSet" => self.replica_set(object, gone),
-            "Pod" => self.pod(object, gone),
-            _ => {}
+        if let Some(kind) = state::word(object) {
+            self.take(kind, object, gone);
         }
         self.lines().into_iter().filter(|line| !before.contains(line)).collect()
+    }
+
+    fn take(&mut self, kind: &'static str, object: &Value, gone: bool) {
+        let Some(uid) = object["metadata"]["uid"].as_str() else { return };
+        let namespace = text(&object["metadata"]["namespace"]);
+        let own = Key { kind, namespace: namespace.clone(), name: text(&object["metadata"]["name"]) };
+        let manager = controller(object);
+        if kind == "pod" {
+            let trouble = if gone { None } else { state::trouble(object) };
+            match (trouble, &manager) {
+                (Some(trouble), Some((_, _, owner))) => self.troubles.insert(uid.to_owned(), (owner.clone(), trouble)),
+                _ => self.troubles.remove(uid),
+            };
+        } else if gone {
+            self.owners.remove(uid);
+        } else {
+            let of = match &manager {
+                Some((kind, name, _)) if kind == "Deployment" => {
+                    Key { kind: "deployment", namespace, name: name.clone() }
+                }
+                _ => own.clone(),
+            };
+            self.owners.insert(uid.to_owned(), of);
+        }
+        if manager.is_none() {
+            self.put(own, if gone { None } else { state::of(object) });
+        }
     }
 
     /// The progress of these workloads, or of all.
@@ -95,33 +96,6 @@ impl Progress {
             Some(state) => self.workloads.insert(key, state),
             None => self.workloads.remove(&key),
         };
-    }
-
-    fn replica_set(&mut self, object: &Value, gone: bool) {
-        let Some(uid) = object["metadata"]["uid"].as_str() else { return };
-        match controller(object) {
-            Some((kind, name, _)) if kind == "Deployment" && !gone => {
-                let namespace = text(&object["metadata"]["namespace"]);
-                self.owners.insert(uid.to_owned(), Key { kind: "deployment", namespace, name });
-            }
-            _ => {
-                self.owners.remove(uid);
-            }
-        }
-    }
-
-    fn pod(&mut self, object: &Value, gone: bool) {
-        let Some(uid) = object["metadata"]["uid"].as_str() else { return };
-        match controller(object) {
-            None => self.put(key("pod", object), (!gone).then(|| pod(object))),
-            Some((_, _, owner)) => {
-                let trouble = if gone { None } else { trouble(object) };
-                match trouble {
-                    Some(trouble) => self.troubles.insert(uid.to_owned(), (owner, trouble)),
-                    None => self.troubles.remove(uid),
-                };
-            }
-        }
     }
 
     /// Whether every workload is ready; without any it is.
@@ -147,8 +121,9 @@ impl Progress {
     }
 
     fn words(&self, key: &Key, state: &State) -> String {
-        let mut words = format!("{}/{} ready", state.ready, state.wanted);
-        if state.updated < state.wanted && key.kind == "deployment" {
+        let mut words =
+            format!("{}/{} {}", state.ready, state.wanted, if key.kind == "job" { "done" } else { "ready" });
+        if state.updated < state.wanted {
             words.push_str(&format!(", {} updated", state.updated));
         }
         if !state.waits.is_empty() {
@@ -203,11 +178,6 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn key(kind: &'static str, object: &Value) -> Key {
-    let metadata = &object["metadata"];
-    Key { kind, namespace: text(&metadata["namespace"]), name: text(&metadata["name"]) }
-}
-
 fn named(key: &Key) -> String {
     let namespace = if key.namespace == "default" { String::new() } else { format!("{}/", key.namespace) };
     format!("{namespace}{}/{}", key.kind, key.name)
@@ -220,65 +190,6 @@ fn controller(object: &Value) -> Option<(String, String, String)> {
     Some((text(&owner["kind"]), text(&owner["name"]), text(&owner["uid"])))
 }
 
-fn deployment(object: &Value) -> State {
-    use crate::rollout::Progress as Rollout;
-    let count = |field: &str| object["status"][field].as_i64().unwrap_or(0);
-    let (waits, failed) = match crate::rollout::progress(object, 0) {
-        Rollout::Done(_) => (String::new(), false),
-        Rollout::Fails(why) => (why, true),
-        Rollout::Waits(what) => {
-            // Without what the line says already: which deployment it is about.
-            let short = what.rsplit_once("to finish: ").map_or(what.as_str(), |(_, short)| short);
-            (short.trim_end_matches("...").to_owned(), false)
-        }
-    };
-    let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
-    State { wanted, updated: count("updatedReplicas"), ready: count("readyReplicas"), waits, failed }
-}
-
-fn pod(object: &Value) -> State {
-    let status = &object["status"];
-    let conditions = status["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-    let is = |kind: &str| conditions.iter().any(|c| c["type"] == kind && c["status"] == "True");
-    let phase = status["phase"].as_str().unwrap_or("Pending");
-    let (ready, failed) = (phase == "Succeeded" || is("Ready"), phase == "Failed");
-    let waits = match (ready, failed) {
-        (true, _) => String::new(),
-        (false, true) => trouble(object).unwrap_or_else(|| "it failed".to_owned()),
-        (false, false) => trouble(object).unwrap_or_else(|| format!("it is {phase}")),
-    };
-    State { wanted: 1, updated: 1, ready: i64::from(ready), waits, failed }
-}
-
-/// What a person should know of a pod at once: a container that does not start or stay, or no node for it.
-fn trouble(pod: &Value) -> Option<String> {
-    let status = &pod["status"];
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let say = |what: &str, why: &str| {
-        let why = if why.is_empty() { String::new() } else { format!(" ({})", why.replace('\n', " ")) };
-        Some(format!("{name}: {what}{why}"))
-    };
-    for list in ["initContainerStatuses", "containerStatuses"] {
-        for container in status[list].as_array().into_iter().flatten() {
-            for state in [&container["state"]["waiting"], &container["state"]["terminated"]] {
-                let reason = state["reason"].as_str().unwrap_or_default();
-                if TROUBLE.contains(&reason) {
-                    return say(reason, state["message"].as_str().unwrap_or_default());
-                }
-            }
-        }
-    }
-    if status["phase"] == "Failed" {
-        let reason = status["reason"].as_str().unwrap_or("Failed");
-        return say(reason, status["message"].as_str().unwrap_or_default());
-    }
-    let conditions = status["conditions"].as_array().into_iter().flatten();
-    let unscheduled = conditions
-        .into_iter()
-        .find(|c| c["type"] == "PodScheduled" && c["status"] == "False" && c["reason"] == "Unschedulable")?;
-    say("Unschedulable", unscheduled["message"].as_str().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -287,7 +198,7 @@ mod tests {
     const SCREEN: Screen = Screen { columns: 80, rows: 24, colour: false };
 
     fn web(updated: i64, available: i64) -> Value {
-        json!({"kind": "Deployment", "metadata": {"namespace": "default", "name": "web"}, "spec": {"replicas": 2},
+        json!({"kind": "Deployment", "metadata": {"namespace": "default", "name": "web", "uid": "web"}, "spec": {"replicas": 2},
             "status": {"replicas": updated, "updatedReplicas": updated, "readyReplicas": available, "availableReplicas": available}})
     }
 
