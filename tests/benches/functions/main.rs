@@ -1,6 +1,6 @@
 //! What it costs to ask a function: from the question of one to the answer of the other, on one executor with two threads,
 //! beside a bare mpsc channel with a oneshot for the answer, and beside other actors (`--features versus`). Each is measured
-//! in turns with the others, so that a noisy machine is noisy for all.
+//! in turns with the others, so that a noisy machine is noisy for all. And how soon a cluster runs its first function.
 //!
 //! `cargo bench -p steersman-tests --features versus --bench functions`
 
@@ -162,7 +162,41 @@ async fn ask_function(address: Address, value: u64) -> u64 {
     address.ask(value).await.expect("answered")
 }
 
+/// Milliseconds from the builder to a cluster that has started, and to its first function running as a pod.
+async fn start() -> (f64, f64) {
+    const POD: &str =
+        "{apiVersion: v1, kind: Pod, metadata: {name: first}, spec: {containers: [{name: main, image: bench/idle}]}}";
+    let registry = Registry::new();
+    registry.register("bench/idle", async |ctx: Context, (): ()| ctx.stopping().await).expect("free");
+    let begin = Instant::now();
+    let cluster = steersman::Cluster::builder().functions(registry).start().await.expect("starts");
+    let started = begin.elapsed();
+    cluster.apply(POD).await.expect("applied");
+    let runs = |pod: Option<&steersman::domain::Pod>| pod.is_some_and(|pod| pod.is_ready());
+    cluster.wait_for(("default", "first"), Duration::from_secs(60), runs).await.expect("runs");
+    let running = begin.elapsed();
+    cluster.stop().await;
+    (started.as_secs_f64() * 1e3, running.as_secs_f64() * 1e3)
+}
+
+async fn starts() {
+    let mut all = Vec::new();
+    for _ in 0..2 * TURNS + 1 {
+        all.push(start().await);
+    }
+    let mut middle = |of: fn(&(f64, f64)) -> f64| {
+        all.sort_by(|a, b| of(a).total_cmp(&of(b)));
+        (of(&all[TURNS]), of(&all[2 * TURNS]))
+    };
+    let ((start, late_start), (run, late_run)) = (middle(|t| t.0), middle(|t| t.1));
+    println!("from the builder to a started cluster: {start:.1} ms in the median, {late_start:.1} ms at most");
+    println!("from the builder to the first function running: {run:.1} ms in the median, {late_run:.1} ms at most");
+}
+
 fn main() {
     let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    executor.expect("an executor").block_on(run());
+    executor.expect("an executor").block_on(async {
+        starts().await;
+        run().await;
+    });
 }

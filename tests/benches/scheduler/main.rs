@@ -1,11 +1,12 @@
 //! The scheduler's core, one thread, without a store: decisions per second on clusters that are four fifths full, beside a
 //! bare ordered index that only finds the best fit. Every figure comes with a checksum of the placements, which must be the
-//! same in every run.
+//! same in every run. And, apart from that, the way of pods from created to bound through the whole cluster.
 //!
-//! `cargo bench -p steersman-tests --bench scheduler [-- room|large|rules|preempt|gangs]`; all without a word.
+//! `cargo bench -p steersman-tests --bench scheduler [-- room|large|rules|preempt|gangs|bound]`; all without a word.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
+mod bound;
 mod index;
 mod world;
 
@@ -15,8 +16,14 @@ use world::World;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let parts: [(&str, fn()); 5] =
-        [("room", room), ("large", large), ("rules", rules), ("preempt", preempt), ("gangs", gangs)];
+    let parts: [(&str, fn()); 6] = [
+        ("room", room),
+        ("large", large),
+        ("rules", rules),
+        ("preempt", preempt),
+        ("gangs", gangs),
+        ("bound", || bound::measure(5000, 50_000)),
+    ];
     for (name, run) in parts {
         if wanted.is_empty() || wanted.iter().any(|w| w == name) {
             run();

@@ -1,0 +1,91 @@
+//! From created to bound, through the whole cluster in one process: API, store, watches, queue, scheduler and binds, with the
+//! controllers beside them. The nodes are objects without agents, so that nothing but that is measured.
+
+use super::world;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use steersman::domain::{Kind, Object, Pod};
+use steersman::{Cluster, Query, WatchEvent};
+use steersman_application::client::{Part, Write, WriteOptions};
+
+const TOGETHER: usize = 500;
+
+fn object(kind: Kind, value: Value) -> Object {
+    Object::from_value(kind, value).expect("an object")
+}
+
+fn node(n: usize) -> Value {
+    let room = json!({"cpu": "32", "memory": "128Gi", "pods": "500"});
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {
+            "name": format!("node-{n:05}"), "labels": {"topology.kubernetes.io/zone": format!("zone-{}", n % 10)}},
+        "status": {"capacity": room, "allocatable": room, "runtimeHandlers": [{"name": "simulated"}], "conditions": [
+            {"type": "Ready", "status": "True", "reason": "Bench", "message": ""}]},
+    })
+}
+
+async fn write(cluster: &Cluster, writes: Vec<Write>) {
+    for answer in cluster.client().write(writes, &WriteOptions::default()).await {
+        answer.expect("written");
+    }
+}
+
+async fn create(cluster: &Cluster, objects: impl Iterator<Item = Object>) {
+    let mut objects = objects.peekable();
+    while objects.peek().is_some() {
+        write(cluster, objects.by_ref().take(TOGETHER).map(Write::Create).collect()).await;
+    }
+}
+
+/// Kilobytes that the process holds in memory.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok()).unwrap_or(0)
+}
+
+/// Creates and waits until all is bound; prints pods per second and bytes per pod.
+pub(crate) fn measure(nodes: usize, pods: usize) {
+    let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    executor.expect("an executor").block_on(async {
+        let cluster = Cluster::builder().nodes(0).default_runtime("simulated").start().await.expect("starts");
+        create(&cluster, (0..nodes).map(|n| object(Kind::Node, node(n)))).await;
+        let ready = (0..nodes).map(|n| Write::Update(object(Kind::Node, node(n)), Part::Status));
+        write(&cluster, ready.collect()).await;
+        let mut watch = cluster.watch::<Pod>(&Query::all()).expect("watched");
+        let before = resident();
+        let begin = Instant::now();
+        let bound = tokio::spawn(async move {
+            let (mut bound, mut last) = (std::collections::BTreeSet::new(), Duration::ZERO);
+            while bound.len() < pods {
+                let event = tokio::time::timeout(Duration::from_secs(60), watch.next()).await;
+                match event.unwrap_or_else(|_| panic!("{} of {pods} are bound, and nothing happens", bound.len())) {
+                    Ok(WatchEvent::Applied(pod)) if !pod.spec.node_name.is_empty() => {
+                        bound.insert(pod.metadata.name.clone());
+                        last = begin.elapsed();
+                    }
+                    Ok(_) => {}
+                    Err(error) => panic!("the watch failed: {error}"),
+                }
+            }
+            last
+        });
+        let shapes: Vec<Value> = (0..64).map(|n| world::shape(n, "default-scheduler")).collect();
+        let named = (0..pods).map(|n| {
+            let mut pod = shapes[n % shapes.len()].clone();
+            pod["metadata"]["name"] = json!(format!("pod-{n:07}"));
+            pod["metadata"]["namespace"] = json!("default");
+            object(Kind::Pod, pod)
+        });
+        create(&cluster, named).await;
+        let created = begin.elapsed();
+        let took = bound.await.expect("all are bound").as_secs_f64();
+        let each = (resident().saturating_sub(before)) * 1024 / pods as u64;
+        println!(
+            "{pods} pods on {nodes} nodes, created to bound: {:.1} s, {:.0} pods/s (created after {:.1} s); {each} bytes each",
+            took,
+            pods as f64 / took,
+            created.as_secs_f64()
+        );
+    });
+}
