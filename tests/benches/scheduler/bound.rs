@@ -14,8 +14,9 @@ fn object(kind: Kind, value: Value) -> Object {
     Object::from_value(kind, value).expect("an object")
 }
 
-fn node(n: usize) -> Value {
-    let room = json!({"cpu": "32", "memory": "128Gi", "pods": "500"});
+/// A node with room for so many pods of all shapes.
+fn node(n: usize, pods: usize) -> Value {
+    let room = json!({"cpu": (4 * pods).to_string(), "memory": format!("{}Gi", 4 * pods), "pods": pods.to_string()});
     json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {
             "name": format!("node-{n:05}"), "labels": {"topology.kubernetes.io/zone": format!("zone-{}", n % 10)}},
@@ -48,9 +49,10 @@ fn resident() -> u64 {
 pub(crate) fn measure(nodes: usize, pods: usize) {
     let executor = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     executor.expect("an executor").block_on(async {
+        let room = 2 * pods / nodes;
         let cluster = Cluster::builder().nodes(0).default_runtime("simulated").start().await.expect("starts");
-        create(&cluster, (0..nodes).map(|n| object(Kind::Node, node(n)))).await;
-        let ready = (0..nodes).map(|n| Write::Update(object(Kind::Node, node(n)), Part::Status));
+        create(&cluster, (0..nodes).map(|n| object(Kind::Node, node(n, room)))).await;
+        let ready = (0..nodes).map(|n| Write::Update(object(Kind::Node, node(n, room)), Part::Status));
         write(&cluster, ready.collect()).await;
         let mut watch = cluster.watch::<Pod>(&Query::all()).expect("watched");
         let before = resident();
