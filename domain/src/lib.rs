@@ -16,6 +16,7 @@ pub mod quantity;
 pub mod repository;
 pub mod selector;
 pub mod sharing;
+pub mod spans;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;

@@ -60,8 +60,9 @@ pub trait Reconciler: Send {
 }
 
 /// Every controller of a cluster, in the order in which they look at a change: the one list, for the live driver, the
-/// simulation and whoever else hosts them. New controllers are entered here and nowhere else.
-pub fn all() -> Vec<Box<dyn Reconciler>> {
+/// simulation and whoever else hosts them. Nodes may be silent for `node_grace`, by custom
+/// [`NODE_GRACE`](node_lifecycle::NODE_GRACE). New controllers are entered here and nowhere else.
+pub fn all(node_grace: Duration) -> Vec<Box<dyn Reconciler>> {
     vec![
         Box::new(namespace::NamespaceReconciler),
         Box::new(deployment::Deployments::default()),
@@ -72,7 +73,7 @@ pub fn all() -> Vec<Box<dyn Reconciler>> {
         Box::new(job::Jobs::default()),
         Box::new(disruption::Disruptions),
         Box::new(endpoints::EndpointsReconciler),
-        Box::new(node_lifecycle::NodeLifecycle::default()),
+        Box::new(node_lifecycle::NodeLifecycle::new(node_grace)),
         Box::new(garbage::Garbage::default()),
         Box::new(housekeeping::Housekeeping::default()),
     ]

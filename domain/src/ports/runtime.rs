@@ -89,6 +89,8 @@ pub struct ContainerSpec {
     pub name: Str,
     /// Counts starts of this container in this pod, from 0.
     pub attempt: u32,
+    /// It has to end well before the others of the pod start.
+    pub init: bool,
     pub image: Str,
     /// Program and arguments. Empty: the image's own, where the runtime has images; else refused.
     pub command: Vec<String>,

@@ -4,12 +4,13 @@
 use crate::Scheduling;
 use crate::explain::RecordExplainer;
 use std::sync::Arc;
+use std::time::Duration;
 use steersman_application::client::Client;
 use steersman_application::driver::controllers::{self, ControllerHost, Whys};
 use steersman_application::driver::housekeeping;
 use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
 use steersman_application::driver::spawner::Task;
-use steersman_application::reconcile::{self, housekeeping::Retention};
+use steersman_application::reconcile::{self, housekeeping::Retention, node_lifecycle::NODE_GRACE};
 use steersman_application::scheduling::SchedulingContext;
 use steersman_application::usecase::logs::LogRegistry;
 use steersman_application::usecase::{Api, ApiConfig, ApiPorts};
@@ -30,6 +31,8 @@ pub(crate) struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) logs: Arc<LogRegistry>,
     pub(crate) config: ApiConfig,
+    /// How long a node may be silent.
+    pub(crate) node_grace: Duration,
     scheduling: Scheduling,
     records: Records,
     whys: Whys,
@@ -49,7 +52,7 @@ impl Core {
             whys: whys.clone(),
             legend: scheduling.legend(),
         }));
-        Core { api, store, clock, entropy, logs, config, scheduling, records, whys }
+        Core { api, store, clock, entropy, logs, config, node_grace: NODE_GRACE, scheduling, records, whys }
     }
 
     /// The API in this process.
@@ -59,7 +62,7 @@ impl Core {
 
     /// The controllers, which know nothing yet.
     pub(crate) fn controllers(&self) -> Task {
-        let host = ControllerHost::new(reconcile::all(), self.whys.clone());
+        let host = ControllerHost::new(reconcile::all(self.node_grace), self.whys.clone());
         Box::pin(controllers::run(host, self.client(), self.clock.clone()))
     }
 

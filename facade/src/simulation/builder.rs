@@ -1,7 +1,7 @@
 //! What a simulation is to be.
 
 use super::cluster::{DICE_OF_API, DICE_OF_FUNCTIONS};
-use super::nodes::{Ground, NewNode, Nodes};
+use super::nodes::{Ground, LEASES, SimulatedNode, Nodes};
 use super::record::Recorder;
 use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled};
 use crate::cluster::{Core, CorePorts};
@@ -49,10 +49,11 @@ pub fn size(cores: u16, memory_gib: u16) -> Resources {
 pub struct SimulationBuilder {
     seed: u64,
     order: Option<Order>,
-    nodes: Option<Vec<NewNode>>,
+    nodes: Option<Vec<SimulatedNode>>,
     life: Life,
     start_delay: Duration,
     jitter: Duration,
+    heartbeat: Option<Duration>,
     factories: Vec<RuntimeFactory>,
     limit: Option<Duration>,
     scheduling: Scheduling,
@@ -80,6 +81,7 @@ impl SimulationBuilder {
             life: Arc::new(|_| SimulatedLife::default()),
             start_delay: Duration::from_secs(1),
             jitter: Duration::ZERO,
+            heartbeat: None,
             factories: Vec::new(),
             limit: None,
             scheduling: Scheduling::default(),
@@ -109,20 +111,36 @@ impl SimulationBuilder {
     /// [`SimulationBuilder::node`].
     #[must_use]
     pub fn nodes(mut self, count: usize, size: Resources) -> Self {
-        let new = (1..=count).map(|number| NewNode { name: format!("node-{number}"), size: size.clone() });
+        let new = (1..=count).map(|number| SimulatedNode::new(&format!("node-{number}"), size.clone()));
         self.nodes.get_or_insert_default().extend(new);
         self
     }
 
     /// A node of this name and size. Without any, there are three of 8 cores and 16 GiB.
     #[must_use]
-    pub fn node(mut self, name: &str, size: Resources) -> Self {
-        self.nodes.get_or_insert_default().push(NewNode { name: name.to_owned(), size });
+    pub fn node(self, name: &str, size: Resources) -> Self {
+        self.add(SimulatedNode::new(name, size))
+    }
+
+    /// A node with labels and taints.
+    #[must_use]
+    pub fn add(mut self, node: SimulatedNode) -> Self {
+        self.nodes.get_or_insert_default().push(node);
+        self
+    }
+
+    /// How often nodes renew their leases, which hold four times as long; by default every 10 seconds, as in Kubernetes. Most of
+    /// what a large cluster does is this: runs over days are faster without a part of it, and find lost nodes later.
+    #[must_use]
+    pub fn heartbeat(mut self, every: Duration) -> Self {
+        self.heartbeat = Some(every);
         self
     }
 
     /// How simulated containers live: when their ports open, whether and how they end. By default ports open at once and
-    /// containers run until they are stopped, which takes no time.
+    /// containers run until they are stopped, which takes no time. The annotations `steersman.io/simulated-run-for`,
+    /// `-exit-code`, `-ready-after` and `-stop-after` of a pod have the last word about its own; init containers that nothing
+    /// else ends are over at once.
     #[must_use]
     pub fn life(mut self, life: impl Fn(&ContainerSpec) -> SimulatedLife + Send + Sync + 'static) -> Self {
         self.life = Arc::new(life);
@@ -203,7 +221,7 @@ impl SimulationBuilder {
             cluster.api().bootstrap().await?;
             cluster.start_loops();
             for node in nodes {
-                cluster.add_node(&node.name, node.size);
+                cluster.add(node);
             }
             let count = cluster.nodes().len();
             let ready = |world: &super::World| world.all::<Node>().filter(|node| node.is_ready()).count() == count;
@@ -224,7 +242,8 @@ impl SimulationBuilder {
         let service_cidr =
             ServiceCidr::new(Ipv4Addr::new(10, 96, 0, 0), 12).expect("a range that Kubernetes uses by default");
         let config = ApiConfig { default_runtime: self.default_runtime.clone(), service_cidr };
-        let core = Core::new(ports, config, self.scheduling);
+        let mut core = Core::new(ports, config, self.scheduling);
+        core.node_grace = self.heartbeat.map_or(core.node_grace, |every| every * LEASES);
         let functions = self.functions.take().map(|registry| {
             let entropy = Arc::new(Dice::of(self.seed, DICE_OF_FUNCTIONS));
             Functions::new(registry, core.client(), core.clock.clone(), entropy)
@@ -242,6 +261,7 @@ impl SimulationBuilder {
             start_delay: self.start_delay,
             jitter: self.jitter,
             factories: self.factories,
+            heartbeat: self.heartbeat,
         };
         SimulatedCluster::new((core, recorder, functions), Nodes::new(ground), (clock, spawner, self.seed))
     }

@@ -234,6 +234,13 @@ fn gather(value: &Value, path: String, leaves: &mut BTreeMap<String, String>) {
                 }
             }
         }
+        // A condition in two words: its message says what its reason does.
+        Value::Array(items) if path.ends_with("conditions") => {
+            for item in items {
+                let text = |field: &str| item[field].as_str().unwrap_or_default();
+                leaves.insert(under(text("type")), format!("{} ({})", text("status"), text("reason")));
+            }
+        }
         Value::Array(items) => {
             for (index, item) in items.iter().enumerate() {
                 let name = item["type"].as_str().or(item["name"].as_str());

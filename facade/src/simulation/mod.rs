@@ -54,7 +54,7 @@ mod trace;
 
 pub use builder::{SimulationBuilder, StartError, size};
 pub use cluster::SimulatedCluster;
-pub use nodes::{FaultError, Life, RuntimeFactory, RuntimeSeat};
+pub use nodes::{FaultError, Life, RuntimeFactory, RuntimeSeat, SimulatedNode};
 pub use steersman_application::driver::agent::SimulatedLife;
 pub use steersman_application::driver::virtual_time::{Dice, Order, Stalled};
 pub use steersman_domain::ledger::Resources;

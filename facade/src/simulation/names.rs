@@ -27,6 +27,11 @@ impl Counted {
         self.by_name.insert(meta.name.clone(), format!("{prefix}{made}"));
     }
 
+    /// The real name of what is called so, among the objects that have been counted.
+    pub(super) fn real(&self, counted: &str) -> Option<&Str> {
+        self.by_name.iter().find(|(_, name)| *name == counted).map(|(real, _)| real)
+    }
+
     /// A text with every real name in it replaced.
     pub(super) fn write(&self, text: &str) -> String {
         let part_of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
@@ -72,5 +77,6 @@ mod tests {
         let text = "pod default/web-xyz: \"web-abc\", db-0 and web-abcd. It is web-xyz. As is job-abc";
         let wanted = "pod default/web-2: \"web-1\", db-0 and web-abcd. It is web-2. As is job-1";
         assert_eq!(names.write(text), wanted);
+        assert_eq!((names.real("web-2"), names.real("web-3")), (Some(&"web-xyz".into()), None));
     }
 }

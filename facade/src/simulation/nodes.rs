@@ -14,6 +14,7 @@ use steersman_application::driver::spawner::{SpawnHandle, Spawner};
 use steersman_application::driver::virtual_time::{Dice, TaskSpawner, VirtualClock};
 use steersman_application::usecase::logs::{LogRegistry, LogSource};
 use steersman_domain::ports::{Clock, ContainerSpec, Entropy, Runtime, RuntimeError, SandboxRecord};
+use steersman_domain::{Map, Str, Taint};
 use tokio::sync::watch;
 
 /// Decides how a simulated container lives.
@@ -48,11 +49,39 @@ pub enum FaultError {
     Runtime(String, RuntimeError),
 }
 
-/// A new machine.
+/// A node before it is there.
 #[derive(Clone, Debug)]
-pub(super) struct NewNode {
+pub struct SimulatedNode {
     pub(super) name: String,
     pub(super) size: Resources,
+    pub(super) labels: Map<Str>,
+    pub(super) taints: Vec<Taint>,
+}
+
+impl SimulatedNode {
+    /// A node of this name and size, without labels or taints of its own.
+    pub fn new(name: &str, size: Resources) -> Self {
+        SimulatedNode { name: name.to_owned(), size, labels: Map::new(), taints: Vec::new() }
+    }
+
+    /// A label beside those that every node has.
+    #[must_use]
+    pub fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key, value.into());
+        self
+    }
+
+    /// A taint that the node is registered with.
+    #[must_use]
+    pub fn taint(mut self, taint: Taint) -> Self {
+        self.taints.push(taint);
+        self
+    }
+
+    /// What the node is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
 }
 
 /// What all nodes have in common.
@@ -66,6 +95,7 @@ pub(super) struct Ground {
     pub(super) start_delay: Duration,
     pub(super) jitter: Duration,
     pub(super) factories: Vec<RuntimeFactory>,
+    pub(super) heartbeat: Option<Duration>,
 }
 
 struct Machine {
@@ -85,6 +115,10 @@ pub(super) struct Nodes {
     /// How many dice have been made: each agent and line has its own.
     dice: Mutex<u64>,
 }
+
+/// A lease holds for so many heartbeats, and the status is told with every so manieth, as in Kubernetes.
+pub(super) const LEASES: u32 = 4;
+const STATUSES: u32 = 30;
 
 /// Apart from the dice of the API and the scheduler.
 const DICE_OF_NODES: u64 = 1 << 16;
@@ -110,7 +144,7 @@ impl Nodes {
     }
 
     /// Adds a machine and starts its agent. One that is there already stays as it is.
-    pub(super) fn add(&self, new: NewNode) {
+    pub(super) fn add(&self, new: SimulatedNode) {
         let mut machines = self.lock();
         if machines.contains_key(&new.name) {
             return;
@@ -122,6 +156,12 @@ impl Nodes {
         let line = Line::new(ground.api.clone(), Arc::new(ground.clock.clone()), self.next_dice(), ground.jitter);
         let mut config = AgentConfig::new(&new.name);
         config.capacity = new.size;
+        config.labels = new.labels;
+        config.taints = new.taints;
+        if let Some(every) = ground.heartbeat {
+            (config.lease_interval, config.lease_duration) = (every, every * LEASES);
+            config.status_interval = every * STATUSES;
+        }
         config.default_runtime = "simulated".into();
         let (simulated, others) = self.runtimes(&new.name, first_address);
         let mut machine = Machine { line, config, simulated, others, agent: None, first_address };

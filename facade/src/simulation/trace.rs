@@ -1,9 +1,11 @@
 //! The trace of a run: every revision that was committed, and when. Two runs were the same if their traces have one hash.
 
 use super::lines;
+use super::names::Counted;
 use std::fmt;
 use std::time::Duration;
 use steersman_domain::ports::Change;
+use steersman_domain::{Kind, Str};
 
 /// One revision.
 #[derive(Clone, Debug)]
@@ -74,6 +76,27 @@ impl Trace {
     /// One line for each thing that a person would want to know of: the seconds since the start, the object, what became of it.
     pub fn lines(&self, names: Names) -> Vec<String> {
         lines::lines(&self.entries, names)
+    }
+
+    /// The real name of an object of this kind that lines with [`Names::Counted`] call `counted`; of several in different
+    /// namespaces the first. Names that were not generated are their own.
+    pub fn real_name(&self, kind: Kind, counted: &str) -> Option<Str> {
+        let of_kind = |entry: &&Entry| entry.change.key().kind == kind;
+        let names = self.names();
+        let real = names.real(counted).map_or(counted, Str::as_str);
+        let mut keys = self.entries.iter().filter(of_kind).map(|entry| entry.change.key());
+        keys.find(|key| key.name == real).map(|key| key.name.clone())
+    }
+
+    /// A text with generated names in it as lines with [`Names::Counted`] have them.
+    pub fn counted(&self, text: &str) -> String {
+        self.names().write(text)
+    }
+
+    fn names(&self) -> Counted {
+        let mut names = Counted::default();
+        self.entries.iter().for_each(|entry| names.note(&entry.change));
+        names
     }
 }
 

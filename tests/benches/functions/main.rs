@@ -78,6 +78,7 @@ async fn function() -> Address {
         pod: "p".into(),
         name: "main".into(),
         attempt: 0,
+        init: false,
         image: "bench/next".into(),
         command: Vec::new(),
         env: Vec::new(),

@@ -13,6 +13,7 @@ mod plugins;
 mod priorities;
 mod rollouts;
 mod scheduling;
+mod scripts;
 mod seeds;
 mod sets;
 mod world;

@@ -119,6 +119,7 @@ fn spec(pod: &str, function: &str, parameters: Option<&str>) -> ContainerSpec {
         pod: pod.into(),
         name: "main".into(),
         attempt: 0,
+        init: false,
         image: function.into(),
         command: parameters.map(str::to_owned).into_iter().collect(),
         env: vec![("COLOUR".into(), "red".into())],

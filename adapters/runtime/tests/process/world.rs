@@ -187,6 +187,7 @@ impl Pod<'_> {
             pod: self.uid.clone(),
             name: "app".into(),
             attempt: 0,
+            init: false,
             image: "".into(),
             command: vec!["/bin/sh".into(), "-c".into(), script.into()],
             env: vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into())],

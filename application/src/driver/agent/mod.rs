@@ -14,6 +14,7 @@ mod events;
 mod expand;
 mod hooks;
 mod inbox;
+mod life;
 mod logs;
 pub mod next;
 mod node;
@@ -39,7 +40,8 @@ pub use config::AgentConfig;
 pub use expand::expand;
 pub use logs::AgentLogs;
 pub use node::LEASE_NAMESPACE;
-pub use simulated::{SimulatedConfig, SimulatedLife, SimulatedRuntime};
+pub use life::{EXIT_CODE, READY_AFTER, RUN_FOR, STOP_AFTER, SimulatedLife};
+pub use simulated::{SimulatedConfig, SimulatedRuntime};
 pub use traffic::{NoTraffic, TrafficDrain};
 
 use crate::client::Client;

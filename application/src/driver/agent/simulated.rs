@@ -1,6 +1,7 @@
 //! A runtime that runs nothing: containers live in memory by the clock and a script. For scale tests with many nodes, for
 //! the simulator and for what-if questions. It honours the port's whole contract, but does not outlive its process.
 
+use super::life::{Annotated, SimulatedLife};
 use crate::driver::spawner::{SpawnHandle, Spawner};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -13,26 +14,7 @@ use steersman_domain::ports::{
 use steersman_domain::{Condition, Str, Time, Uid};
 use tokio::sync::{mpsc, watch};
 
-/// How one attempt of a container lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SimulatedLife {
-    /// From the start until declared ports accept connections.
-    pub ports_open_after: Duration,
-    /// Ends by itself after this long with this exit code.
-    pub exit: Option<(Duration, i32)>,
-    /// How long it takes to end after SIGTERM; longer than the grace: it is killed.
-    pub ends_in: Duration,
-    /// The exit code after SIGTERM.
-    pub term_code: i32,
-}
-
-impl Default for SimulatedLife {
-    fn default() -> Self {
-        SimulatedLife { ports_open_after: Duration::ZERO, exit: None, ends_in: Duration::ZERO, term_code: 0 }
-    }
-}
-
-/// Decides how an attempt lives.
+/// Decides how an attempt lives; annotations of its pod have the last word.
 pub type Script = Arc<dyn Fn(&ContainerSpec) -> SimulatedLife + Send + Sync>;
 
 /// The settings of a simulated runtime.
@@ -75,6 +57,7 @@ struct Container {
 
 struct Sandbox {
     spec: SandboxSpec,
+    annotated: Annotated,
     ip: Ipv4Addr,
     containers: Vec<Container>,
     volumes: BTreeMap<String, VolumeContent>,
@@ -205,6 +188,7 @@ impl Runtime for SimulatedRuntime {
     }
 
     async fn run_sandbox(&self, spec: &SandboxSpec) -> Result<Ipv4Addr, RuntimeError> {
+        let annotated = Annotated::read(&spec.annotations)?;
         let mut state = self.lock();
         if let Some(sandbox) = state.sandboxes.get(&spec.uid) {
             return Ok(sandbox.ip);
@@ -212,8 +196,8 @@ impl Runtime for SimulatedRuntime {
         let first = u32::from(self.0.config.first_address);
         let ip = Ipv4Addr::from(first.wrapping_add(state.addresses));
         state.addresses = state.addresses.wrapping_add(1);
-        let sandbox =
-            Sandbox { spec: spec.clone(), ip, containers: Vec::new(), volumes: BTreeMap::new(), released: false };
+        let (containers, volumes) = (Vec::new(), BTreeMap::new());
+        let sandbox = Sandbox { spec: spec.clone(), annotated, ip, containers, volumes, released: false };
         state.sandboxes.insert(spec.uid.clone(), sandbox);
         Ok(ip)
     }
@@ -246,6 +230,7 @@ impl Runtime for SimulatedRuntime {
         if let Some(known) = sandbox.find(&spec.name).filter(|c| c.record.attempt >= spec.attempt) {
             return Ok(known.record.clone());
         }
+        let life = sandbox.annotated.over(life, spec);
         let record = ContainerRecord {
             name: spec.name.clone(),
             attempt: spec.attempt,

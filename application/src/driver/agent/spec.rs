@@ -2,6 +2,7 @@
 
 use super::env::{ConfigError, Environment};
 use super::expand::expand;
+use super::state::{Role, init_role};
 use std::path::PathBuf;
 use steersman_domain::ports::{ContainerSpec, Identity, Limits, Mount};
 use steersman_domain::{Container, Pod, Quantity};
@@ -20,6 +21,7 @@ pub(super) fn container_spec(
         pod: pod.metadata.uid.clone(),
         name: container.name.clone(),
         attempt,
+        init: pod.spec.init_containers.iter().any(|c| c.name == container.name && init_role(c) == Role::Init),
         image: container.image.clone(),
         command,
         working_dir: (!container.working_dir.is_empty()).then(|| PathBuf::from(container.working_dir.as_str())),

@@ -33,7 +33,7 @@ pub(crate) struct Apply {
     #[arg(long, conflicts_with = "dry_run")]
     wait: bool,
     /// How long to wait, such as `30s` or `2m`
-    #[arg(long, requires = "wait", value_name = "SPAN", value_parser = crate::spans::read)]
+    #[arg(long, requires = "wait", value_name = "SPAN", value_parser = steersman::domain::spans::read)]
     timeout: Option<Duration>,
 }
 

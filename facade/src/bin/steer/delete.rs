@@ -46,7 +46,7 @@ struct How {
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     wait: bool,
     /// How long to wait, such as `30s` or `2m`
-    #[arg(long, value_parser = crate::spans::read)]
+    #[arg(long, value_parser = steersman::domain::spans::read)]
     timeout: Option<Duration>,
     /// Seconds that a pod has to end; 0 ends it at once
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..))]

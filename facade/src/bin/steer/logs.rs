@@ -38,7 +38,7 @@ pub(crate) struct Logs {
     #[arg(short, long)]
     previous: bool,
     /// Only what is younger than this, such as `5m`
-    #[arg(long, value_name = "SPAN", value_parser = crate::spans::read)]
+    #[arg(long, value_name = "SPAN", value_parser = steersman::domain::spans::read)]
     since: Option<Duration>,
     /// Only what was printed at this time or later (RFC 3339)
     #[arg(long, value_name = "TIME", conflicts_with = "since")]

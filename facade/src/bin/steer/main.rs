@@ -19,7 +19,6 @@ mod out;
 mod rollout;
 mod scale;
 mod server;
-mod spans;
 mod stop;
 mod table;
 mod token;

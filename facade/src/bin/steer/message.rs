@@ -19,7 +19,7 @@ pub(crate) struct Message {
     #[arg(value_name = "VALUE", allow_hyphen_values = true)]
     value: Option<String>,
     /// How long it may take, such as `500ms`, `30s` or `2m`
-    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = crate::spans::read)]
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = steersman::domain::spans::read)]
     timeout: Duration,
     #[command(flatten)]
     target: TargetFlags,

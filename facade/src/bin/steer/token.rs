@@ -23,7 +23,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "context"])]
     data_dir: Option<PathBuf>,
     /// How long it can be used
-    #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = crate::spans::read)]
+    #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = steersman::domain::spans::read)]
     ttl: Duration,
 }
 

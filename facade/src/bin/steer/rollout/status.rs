@@ -17,7 +17,7 @@ pub(crate) struct Status {
     #[arg(short, long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     watch: bool,
     /// How long to follow, such as `30s` or `2m`; 0 follows without end
-    #[arg(long, default_value = "0s", value_parser = crate::spans::read)]
+    #[arg(long, default_value = "0s", value_parser = steersman::domain::spans::read)]
     timeout: Duration,
     /// The revision that must be rolled out; another one is an error
     #[arg(long, value_name = "N", default_value_t = 0)]

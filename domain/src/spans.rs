@@ -1,4 +1,4 @@
-//! Spans of time on the command line, as Go writes them: `90s`, `1m30s`, `1.5h`, `250ms`; a lone number is seconds.
+//! Spans of time in words, as Go writes them: `90s`, `1m30s`, `1.5h`, `250ms`; a lone number is seconds.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// How to write one.
-pub(crate) fn read(text: &str) -> Result<Duration, String> {
+pub fn read(text: &str) -> Result<Duration, String> {
     let bad = || format!("{text:?} is no span of time: write it as 90s, 1m30s or 1.5h");
     if text.is_empty() {
         return Err(bad());
