@@ -1,7 +1,7 @@
 //! What a simulation is to be.
 
 use super::cluster::{DICE_OF_API, DICE_OF_FUNCTIONS};
-use super::nodes::{Ground, LEASES, SimulatedNode, Nodes};
+use super::nodes::{Ground, LEASES, Nodes, SimulatedNode};
 use super::record::Recorder;
 use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled};
 use crate::cluster::{Core, CorePorts};
@@ -119,12 +119,12 @@ impl SimulationBuilder {
     /// A node of this name and size. Without any, there are three of 8 cores and 16 GiB.
     #[must_use]
     pub fn node(self, name: &str, size: Resources) -> Self {
-        self.add(SimulatedNode::new(name, size))
+        self.machine(SimulatedNode::new(name, size))
     }
 
     /// A node with labels and taints.
     #[must_use]
-    pub fn add(mut self, node: SimulatedNode) -> Self {
+    pub fn machine(mut self, node: SimulatedNode) -> Self {
         self.nodes.get_or_insert_default().push(node);
         self
     }
@@ -221,7 +221,7 @@ impl SimulationBuilder {
             cluster.api().bootstrap().await?;
             cluster.start_loops();
             for node in nodes {
-                cluster.add(node);
+                cluster.add_machine(node);
             }
             let count = cluster.nodes().len();
             let ready = |world: &super::World| world.all::<Node>().filter(|node| node.is_ready()).count() == count;

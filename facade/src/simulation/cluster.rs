@@ -1,7 +1,7 @@
 //! The cluster as a test sees it: the client and the clock that its operator is given, the world as it is, and the faults.
 
 use super::Resources;
-use super::nodes::{FaultError, SimulatedNode, Nodes};
+use super::nodes::{FaultError, Nodes, SimulatedNode};
 use super::record::Recorder;
 use super::trace::{Names, Trace};
 use crate::cluster::Core;
@@ -217,11 +217,11 @@ impl SimulatedCluster {
 
     /// Adds a machine with its agent; the name of one that is there changes nothing.
     pub fn add_node(&self, name: &str, size: Resources) {
-        self.add(SimulatedNode::new(name, size));
+        self.add_machine(SimulatedNode::new(name, size));
     }
 
     /// Adds a machine with labels and taints; the name of one that is there changes nothing.
-    pub fn add(&self, node: SimulatedNode) {
+    pub fn add_machine(&self, node: SimulatedNode) {
         self.0.nodes.add(node);
     }
 

@@ -97,9 +97,13 @@ fn deletion(before: &Stored, after: &Stored) -> Option<String> {
     })
 }
 
+/// What the pods themselves tell.
+const TOLD: [&str; 2] = ["FailedScheduling", "BackOff"];
+
 /// Warnings, and how controllers scale; what else events say the objects themselves tell.
 fn event_told(before: Option<&Event>, event: &Event) -> Vec<String> {
-    let counts = event.kind == "Warning" || event.reason == "ScalingReplicaSet";
+    let warns = event.kind == "Warning" && !TOLD.contains(&event.reason.as_str());
+    let counts = warns || event.reason == "ScalingReplicaSet";
     if !counts || before.is_some_and(|old| old.count == event.count) {
         return Vec::new();
     }

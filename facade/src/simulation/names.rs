@@ -13,10 +13,17 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// Gives a new object with a generated name its number.
+    /// Gives a new object with a generated name its number. Every uid is a `uid`.
     pub(super) fn note(&mut self, change: &Change) {
         let Change::Put { before: None, after } = change else { return };
         let meta = after.object.meta();
+        if !meta.uid.0.is_empty() {
+            self.by_name.insert(meta.uid.0.clone(), "uid".to_owned());
+        }
+        // Replicas of StatefulSets have an ordinal after the prefix, which nobody draws.
+        if meta.controller().is_some_and(|owner| owner.kind == "StatefulSet") {
+            return;
+        }
         if meta.generate_name.is_empty() || self.by_name.contains_key(&meta.name) {
             return;
         }

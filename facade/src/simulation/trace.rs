@@ -23,8 +23,8 @@ pub struct Entry {
 pub enum Names {
     /// As they are: `web-6d4cf56db6-x7k2p`.
     Real,
-    /// By their prefix and a number, in the order of creation: `web-6d4cf56db6-1`. What the cluster draws at other places
-    /// does not change them.
+    /// By their prefix and a number, in the order of creation: `web-6d4cf56db6-1`; uids not at all. What the cluster draws at
+    /// other places does not change them.
     Counted,
 }
 

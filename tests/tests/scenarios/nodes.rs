@@ -62,6 +62,34 @@ fn a_silent_node_loses_its_pods_and_is_taken_back() {
 }
 
 #[test]
+fn what_crashes_on_a_node_that_is_cut_off_starts_again_there() {
+    let alone = node_name(0);
+    check(
+        Setup { nodes: 1, ..Setup::default() },
+        async |world| {
+            world.create(Web::service()).await;
+            world.create(Web::default().pod("web")).await;
+            world.until("web serves", |s| s.available("web") == 1).await;
+            world.cut(&alone, true);
+            world.cluster.crash_pod("default", "web", 7).await.expect("it runs");
+            world.cluster.sleep(Duration::from_secs(5)).await;
+            let found = world.cluster.sandboxes(&alone).await.expect("there");
+            let attempts: Vec<_> =
+                found.iter().flat_map(|s| &s.containers).map(|c| (c.attempt, c.exit.is_none())).collect();
+            assert_eq!(attempts, [(1, true)], "it was started again without the API");
+            world.cut(&alone, false);
+            world
+                .until("the API knows", |s| {
+                    s.get::<Pod>("web")
+                        .is_some_and(|p| p.is_ready() && p.status.container_statuses[0].restart_count.0 == 1)
+                })
+                .await;
+        },
+        |_| {},
+    );
+}
+
+#[test]
 fn a_node_that_is_cut_off_runs_on_and_gives_up_what_was_replaced() {
     let lost = node_name(2);
     check(

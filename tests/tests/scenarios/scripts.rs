@@ -161,7 +161,7 @@ async fn act(cluster: &SimulatedCluster, case: &mut TestCase) -> Answer {
         "node" => {
             let (zone, size, name) = (args.text("zone")?, args.size()?, args.name()?);
             let node = SimulatedNode::new(&name, size);
-            cluster.add(match zone {
+            cluster.add_machine(match zone {
                 Some(zone) => node.label("topology.kubernetes.io/zone", &zone),
                 None => node,
             });

@@ -215,12 +215,17 @@ async fn prepare(context: &Context, start: &Start) -> Result<ContainerSpec, Bloc
     const REASON: &str = "CreateContainerConfigError";
     let (shared, pod, container) = (&context.shared, &context.pod, &*start.container);
     let keys = container.env_references(&pod.metadata.namespace);
-    let mut found =
-        sources::fetch(&*shared.client, keys.clone()).await.map_err(|error| context.unreachable(REASON, &error))?;
-    if pod.spec.enable_service_links != Some(false) {
-        let services = sources::services(&*shared.client, &pod.metadata.namespace).await;
-        found.services = services.map_err(|error| context.unreachable(REASON, &error))?;
-    }
+    let found = match sources::of_container(&*shared.client, pod, keys.clone()).await {
+        Ok(found) => {
+            context.inbox.know(&container.name, &found);
+            found
+        }
+        // What ran before may run again: a node that is cut off keeps its pods going.
+        Err(error @ ApiError::Unavailable(_)) => {
+            context.inbox.known(&container.name).ok_or_else(|| context.unreachable(REASON, &error))?
+        }
+        Err(error) => return Err(context.unreachable(REASON, &error)),
+    };
     let allocatable = shared.config.allocatable();
     let input = EnvInput {
         pod,

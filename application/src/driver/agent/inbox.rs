@@ -1,10 +1,12 @@
 //! Where a pod's worker gets its news. Nothing here grows without bound: of the object only the newest version is kept, and
-//! every observation answers a step of the worker or tells of one attempt of a container, of which there is one at a time.
+//! every observation answers a step of the worker or tells of one attempt of a container, of which there is one at a time. It
+//! also keeps what containers were last started with.
 
 use super::observe::Observation;
-use std::collections::VecDeque;
+use super::sources::Sources;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use steersman_domain::{Pod, Uid};
+use steersman_domain::{Pod, Str, Uid};
 use tokio::sync::Notify;
 
 /// What has arrived since the worker looked last.
@@ -20,15 +22,28 @@ pub(super) struct Inbox {
     uid: Uid,
     mail: Mutex<Mail>,
     bell: Notify,
+    /// What each container was last started with.
+    known: Mutex<BTreeMap<Str, Sources>>,
 }
 
 impl Inbox {
     pub(super) fn new(uid: Uid) -> Self {
-        Inbox { uid, mail: Mutex::new(Mail::default()), bell: Notify::new() }
+        Inbox { uid, mail: Mutex::default(), bell: Notify::new(), known: Mutex::default() }
     }
 
     pub(super) fn uid(&self) -> &Uid {
         &self.uid
+    }
+
+    /// Keeps what a container is started with, for a start while the API cannot be reached.
+    pub(super) fn know(&self, container: &Str, sources: &Sources) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(container.clone(), sources.clone());
+    }
+
+    /// What a container was last started with.
+    pub(super) fn known(&self, container: &str) -> Option<Sources> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(container).cloned()
     }
 
     /// A newer version of the object; older ones than the one that waits are dropped.

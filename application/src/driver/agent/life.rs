@@ -46,7 +46,9 @@ fn value<T, E: Display>(
 }
 
 fn exit_code(text: &str) -> Result<i32, String> {
-    text.parse::<u8>().map(i32::from).map_err(|_| format!("{text:?} is no exit code: it must be a number from 0 to 255"))
+    text.parse::<u8>()
+        .map(i32::from)
+        .map_err(|_| format!("{text:?} is no exit code: it must be a number from 0 to 255"))
 }
 
 impl Annotated {
@@ -55,7 +57,8 @@ impl Annotated {
         let run_for = value(annotations, RUN_FOR, spans::read)?;
         let code = value(annotations, EXIT_CODE, exit_code)?;
         if code.is_some() && run_for.is_none() {
-            let message = format!("the annotation {EXIT_CODE} needs {RUN_FOR} beside it, which says when containers end");
+            let message =
+                format!("the annotation {EXIT_CODE} needs {RUN_FOR} beside it, which says when containers end");
             return Err(RuntimeError::Refused(message));
         }
         Ok(Annotated {

@@ -38,9 +38,9 @@ mod tests;
 
 pub use config::AgentConfig;
 pub use expand::expand;
+pub use life::{EXIT_CODE, READY_AFTER, RUN_FOR, STOP_AFTER, SimulatedLife};
 pub use logs::AgentLogs;
 pub use node::LEASE_NAMESPACE;
-pub use life::{EXIT_CODE, READY_AFTER, RUN_FOR, STOP_AFTER, SimulatedLife};
 pub use simulated::{SimulatedConfig, SimulatedRuntime};
 pub use traffic::{NoTraffic, TrafficDrain};
 

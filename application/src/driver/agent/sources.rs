@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use steersman_domain::ports::Scope;
 use steersman_domain::selector::{FieldRequirement, FieldSelector};
-use steersman_domain::{ConfigMap, Key, Kind, Secret, Service, Stored, Str, Uid};
+use steersman_domain::{ConfigMap, Key, Kind, Pod, Secret, Service, Stored, Str, Uid};
 
 /// The objects that one start of a container needs, as they were when it was begun.
 #[derive(Clone, Debug, Default)]
@@ -93,8 +93,17 @@ pub(super) async fn fetch(client: &dyn Client, keys: Vec<Key>) -> Result<Sources
     Ok(sources)
 }
 
+/// Reads all that the environment of a container is made of: the objects of these keys, and services if the pod links them.
+pub(super) async fn of_container(client: &dyn Client, pod: &Pod, keys: Vec<Key>) -> Result<Sources, ApiError> {
+    let mut found = fetch(client, keys).await?;
+    if pod.spec.enable_service_links != Some(false) {
+        found.services = services(client, &pod.metadata.namespace).await?;
+    }
+    Ok(found)
+}
+
 /// Reads the services of a namespace.
-pub(super) async fn services(client: &dyn Client, namespace: &str) -> Result<Vec<Arc<Service>>, ApiError> {
+async fn services(client: &dyn Client, namespace: &str) -> Result<Vec<Arc<Service>>, ApiError> {
     let selection = Selection { scope: Scope::namespaced(Kind::Service, namespace), ..Selection::default() };
     let page = client.list(&selection).await?;
     Ok(page.items.iter().filter_map(|s| s.typed::<Service>().cloned()).collect())
