@@ -2,7 +2,7 @@
 
 use super::cluster::{DICE_OF_API, DICE_OF_FUNCTIONS};
 use super::nodes::{Ground, LEASES, Nodes, SimulatedNode};
-use super::record::Recorder;
+use super::record::{Recorder, Wanted};
 use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled};
 use crate::cluster::{Core, CorePorts};
 use crate::functions::{self, Functions, Registry, Seat};
@@ -14,7 +14,7 @@ use steersman_application::client::ApiError;
 use steersman_application::driver::agent::SimulatedLife;
 use steersman_application::driver::virtual_time::{Dice, Executor, Order};
 use steersman_application::usecase::{ApiConfig, ServiceCidr};
-use steersman_domain::ports::{ContainerSpec, Runtime};
+use steersman_domain::ports::{Change, ContainerSpec, Runtime};
 use steersman_domain::{Node, Str};
 use steersman_store::Heartbeats;
 
@@ -54,6 +54,8 @@ pub struct SimulationBuilder {
     start_delay: Duration,
     jitter: Duration,
     heartbeat: Option<Duration>,
+    stands_in_for: Vec<&'static str>,
+    wanted: Wanted,
     factories: Vec<RuntimeFactory>,
     limit: Option<Duration>,
     scheduling: Scheduling,
@@ -82,6 +84,8 @@ impl SimulationBuilder {
             start_delay: Duration::from_secs(1),
             jitter: Duration::ZERO,
             heartbeat: None,
+            stands_in_for: Vec::new(),
+            wanted: Wanted { trace: true, observer: None },
             factories: Vec::new(),
             limit: None,
             scheduling: Scheduling::default(),
@@ -161,6 +165,30 @@ impl SimulationBuilder {
         self
     }
 
+    /// Simulates the pods of these runtimes too, such as `process` and `container`: what a manifest says of its runtime is no
+    /// matter then.
+    #[must_use]
+    pub fn stand_in_for(mut self, handlers: &[&'static str]) -> Self {
+        self.stands_in_for = handlers.to_vec();
+        self
+    }
+
+    /// Is told of every revision as it is committed, and when, in the order of revisions. It is called while the store holds
+    /// still: it must be quick, and must not ask the cluster anything.
+    #[must_use]
+    pub fn observe(mut self, observer: impl Fn(Duration, &Change) + Send + Sync + 'static) -> Self {
+        self.wanted.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Forgets revisions as the store does, so that long runs of large clusters need no more memory than what there is: the
+    /// [`Trace`](super::Trace) stays empty.
+    #[must_use]
+    pub fn untraced(mut self) -> Self {
+        self.wanted.trace = false;
+        self
+    }
+
     /// Another runtime on every node, beside the simulated one, which runs pods that name none. It must wait and spawn through
     /// its seat alone.
     #[must_use]
@@ -233,7 +261,7 @@ impl SimulationBuilder {
 
     fn cluster(mut self, executor: &Executor) -> SimulatedCluster {
         let (clock, spawner) = (executor.clock().clone(), executor.spawner());
-        let recorder = Arc::new(Recorder::new(clock.clone()));
+        let recorder = Arc::new(Recorder::new(clock.clone(), self.wanted));
         let ports = CorePorts {
             store: Arc::new(Heartbeats::beside(recorder.clone())),
             clock: Arc::new(clock.clone()),
@@ -262,6 +290,7 @@ impl SimulationBuilder {
             jitter: self.jitter,
             factories: self.factories,
             heartbeat: self.heartbeat,
+            stands_in_for: self.stands_in_for,
         };
         SimulatedCluster::new((core, recorder, functions), Nodes::new(ground), (clock, spawner, self.seed))
     }

@@ -96,6 +96,8 @@ pub(super) struct Ground {
     pub(super) jitter: Duration,
     pub(super) factories: Vec<RuntimeFactory>,
     pub(super) heartbeat: Option<Duration>,
+    /// Handlers of other runtimes, whose pods are simulated too.
+    pub(super) stands_in_for: Vec<&'static str>,
 }
 
 struct Machine {
@@ -183,7 +185,10 @@ impl Nodes {
             let entropy = Arc::new(self.next_dice());
             make(&RuntimeSeat { node: node.to_owned(), clock: clock.clone(), spawner: spawner.clone(), entropy })
         });
-        (simulated, others.collect())
+        let mut others: Vec<_> = others.collect();
+        let stand_in = |handler: &&'static str| Arc::new(simulated.under(handler)) as Arc<dyn Runtime>;
+        others.extend(ground.stands_in_for.iter().map(stand_in));
+        (simulated, others)
     }
 
     fn start_agent_of(&self, machine: &mut Machine) {

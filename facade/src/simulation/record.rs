@@ -3,6 +3,7 @@
 use super::trace::{Entry, Trace};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use steersman_application::driver::virtual_time::VirtualClock;
 use steersman_application::driver::world::World;
 use steersman_domain::ports::{
@@ -12,15 +13,28 @@ use steersman_domain::{Key, Revision, Stored, Time};
 use steersman_store::MemoryStore;
 use tokio::sync::Notify;
 
+/// Sees every revision as it is committed, and when.
+pub(super) type Observer = Arc<dyn Fn(Duration, &Change) + Send + Sync>;
+
+/// What becomes of revisions beside their place in the world.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    /// They are kept for the trace.
+    pub(super) trace: bool,
+    pub(super) observer: Option<Observer>,
+}
+
 #[derive(Default)]
 struct Record {
+    /// How many revisions there have been.
+    count: usize,
     entries: Vec<Entry>,
     current: BTreeMap<Key, Arc<Stored>>,
     world: World,
 }
 
 impl Record {
-    fn note(&mut self, committed: &Committed, clock: &VirtualClock) {
+    fn note(&mut self, committed: &Committed, clock: &VirtualClock, wanted: &Wanted) {
         let at = clock.monotonic();
         for (stored, removed) in committed.results.iter().zip(&committed.removed) {
             let change = match removed {
@@ -34,7 +48,13 @@ impl Record {
                 }
             };
             self.world.apply(&change);
-            self.entries.push(Entry { at, change, ends_transaction: false });
+            self.count += 1;
+            if let Some(observer) = &wanted.observer {
+                observer(at, &change);
+            }
+            if wanted.trace {
+                self.entries.push(Entry { at, change, ends_transaction: false });
+            }
         }
         if let Some(last) = self.entries.last_mut() {
             last.ends_transaction = true;
@@ -46,13 +66,14 @@ impl Record {
 pub(super) struct Recorder {
     inner: MemoryStore,
     clock: VirtualClock,
+    wanted: Wanted,
     record: Mutex<Record>,
     pub(super) committed: Notify,
 }
 
 impl Recorder {
-    pub(super) fn new(clock: VirtualClock) -> Self {
-        Recorder { inner: MemoryStore::new(), clock, record: Mutex::default(), committed: Notify::new() }
+    pub(super) fn new(clock: VirtualClock, wanted: Wanted) -> Self {
+        Recorder { inner: MemoryStore::new(), clock, wanted, record: Mutex::default(), committed: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Record> {
@@ -71,7 +92,7 @@ impl Recorder {
 
     /// How many revisions there have been.
     pub(super) fn len(&self) -> usize {
-        self.lock().entries.len()
+        self.lock().count
     }
 }
 
@@ -82,7 +103,7 @@ impl Store for Recorder {
         let answers = self.inner.commit(txns).await?;
         let mut record = self.lock();
         for committed in answers.iter().flatten().filter(|committed| !committed.results.is_empty()) {
-            record.note(committed, &self.clock);
+            record.note(committed, &self.clock, &self.wanted);
         }
         drop(record);
         self.committed.notify_waiters();

@@ -56,12 +56,21 @@ struct Container {
 }
 
 struct Sandbox {
+    /// Of the runtime that made it.
+    handler: &'static str,
     spec: SandboxSpec,
     annotated: Annotated,
     ip: Ipv4Addr,
     containers: Vec<Container>,
     volumes: BTreeMap<String, VolumeContent>,
     released: bool,
+}
+
+impl State {
+    /// Tells those who listen to the runtime of this handler.
+    fn tell(&mut self, handler: &str, event: &RuntimeEvent) {
+        self.subscribers.retain(|(of, sender)| *of != handler || sender.send(event.clone()).is_ok());
+    }
 }
 
 impl Sandbox {
@@ -74,7 +83,7 @@ impl Sandbox {
 struct State {
     sandboxes: BTreeMap<Uid, Sandbox>,
     /// Unbounded as the port wants every event delivered: one for each end of a container, of which each has one at a time.
-    subscribers: Vec<mpsc::UnboundedSender<RuntimeEvent>>,
+    subscribers: Vec<(&'static str, mpsc::UnboundedSender<RuntimeEvent>)>,
     addresses: u32,
 }
 
@@ -87,11 +96,14 @@ struct Inner {
 
 /// The runtime; clones share what runs.
 #[derive(Clone)]
-pub struct SimulatedRuntime(Arc<Inner>);
+pub struct SimulatedRuntime(Arc<Inner>, &'static str);
 
 impl std::fmt::Debug for SimulatedRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SimulatedRuntime").field("config", &self.0.config).finish_non_exhaustive()
+        f.debug_struct("SimulatedRuntime")
+            .field("config", &self.0.config)
+            .field("handler", &self.1)
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,7 +118,15 @@ fn unknown_container(pod: &Uid, name: &str) -> RuntimeError {
 impl SimulatedRuntime {
     /// A runtime with nothing in it.
     pub fn new(config: SimulatedConfig, clock: Arc<dyn Clock>, spawner: Arc<dyn Spawner>) -> Self {
-        SimulatedRuntime(Arc::new(Inner { config, clock, spawner, state: Mutex::new(State::default()) }))
+        let handler = config.handler;
+        SimulatedRuntime(Arc::new(Inner { config, clock, spawner, state: Mutex::default() }), handler)
+    }
+
+    /// The same runtime in the place of another: pods of that one's handler are simulated too, with addresses out of one range.
+    /// Each sees its own pods alone.
+    #[must_use]
+    pub fn under(&self, handler: &'static str) -> Self {
+        SimulatedRuntime(self.0.clone(), handler)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -121,12 +141,11 @@ impl SimulatedRuntime {
     /// Loses a sandbox with all that ran in it, as the death of a shim does; answers whether there was one.
     pub fn lose(&self, pod: &Uid, message: &str) -> bool {
         let mut state = self.lock();
-        let found = state.sandboxes.remove(pod).is_some();
-        if found {
-            let event = RuntimeEvent::SandboxLost { pod: pod.clone(), message: message.to_owned() };
-            state.subscribers.retain(|s| s.send(event.clone()).is_ok());
+        let found = state.sandboxes.remove(pod);
+        if let Some(sandbox) = &found {
+            state.tell(sandbox.handler, &RuntimeEvent::SandboxLost { pod: pod.clone(), message: message.to_owned() });
         }
-        found
+        found.is_some()
     }
 
     /// What a volume of a pod was last prepared with.
@@ -138,7 +157,9 @@ impl SimulatedRuntime {
     fn end(&self, pod: &Uid, name: &str, attempt: Option<u32>, exit_code: i32) -> Option<ExitRecord> {
         let now = self.0.clock.now();
         let mut state = self.lock();
-        let container = state.sandboxes.get_mut(pod)?.find(name)?;
+        let sandbox = state.sandboxes.get_mut(pod)?;
+        let handler = sandbox.handler;
+        let container = sandbox.find(name)?;
         if container.record.exit.is_some() || attempt.is_some_and(|a| a != container.record.attempt) {
             return None;
         }
@@ -153,7 +174,7 @@ impl SimulatedRuntime {
         container.record.exit = Some(exit.clone());
         container.ended.send_replace(true);
         let event = RuntimeEvent::Exited { pod: pod.clone(), container: container.record.clone() };
-        state.subscribers.retain(|s| s.send(event.clone()).is_ok());
+        state.tell(handler, &event);
         Some(exit)
     }
 
@@ -180,7 +201,7 @@ impl SimulatedRuntime {
 #[async_trait::async_trait]
 impl Runtime for SimulatedRuntime {
     fn handler(&self) -> &'static str {
-        self.0.config.handler
+        self.1
     }
 
     async fn conditions(&self) -> Vec<Condition> {
@@ -197,8 +218,9 @@ impl Runtime for SimulatedRuntime {
         let ip = Ipv4Addr::from(first.wrapping_add(state.addresses));
         state.addresses = state.addresses.wrapping_add(1);
         let (containers, volumes) = (Vec::new(), BTreeMap::new());
-        let sandbox = Sandbox { spec: spec.clone(), annotated, ip, containers, volumes, released: false };
-        state.sandboxes.insert(spec.uid.clone(), sandbox);
+        let spec = spec.clone();
+        let sandbox = Sandbox { handler: self.1, spec, annotated, ip, containers, volumes, released: false };
+        state.sandboxes.insert(sandbox.spec.uid.clone(), sandbox);
         Ok(ip)
     }
 
@@ -209,7 +231,7 @@ impl Runtime for SimulatedRuntime {
             released: s.released,
             containers: s.containers.iter().map(|c| c.record.clone()).collect(),
         };
-        Ok(self.lock().sandboxes.values().map(record).collect())
+        Ok(self.lock().sandboxes.values().filter(|s| s.handler == self.1).map(record).collect())
     }
 
     async fn prepare_volume(&self, pod: &Uid, name: &str, content: &VolumeContent) -> Result<(), RuntimeError> {
@@ -325,7 +347,7 @@ impl Runtime for SimulatedRuntime {
 
     async fn events(&self) -> Box<dyn RuntimeEvents> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.lock().subscribers.push(sender);
+        self.lock().subscribers.push((self.1, sender));
         Box::new(SimulatedEvents(receiver))
     }
 }

@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::{
-    agent, apply, delete, describe, events, example, get, logs, message, rollout, scale, server, token, up, version,
-    why,
+    agent, apply, delete, describe, events, example, get, logs, message, rollout, scale, server, simulate, token, up,
+    version, why,
 };
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Events(Box<events::Events>),
     /// Tell why an object is as it is
     Why(Box<why::Why>),
+    /// Tell what would happen: run manifests, jobs and failures on nodes that are not there, in virtual time
+    Simulate(Box<simulate::Simulate>),
     /// Show the versions of this program and of the server
     Version(version::Version),
     /// Print a completion script for a shell
@@ -107,6 +109,7 @@ mod tests {
             "why pod/web",
             "ask service/echo {} --timeout 500ms",
             "send echo -5 -n other",
+            "simulate -f a.yaml --nodes n.yaml --trace j.csv --fail n-1@10m --fail n-2@1m+30s --for 2h -o json --svg t.svg",
             "version --client",
             "completion bash",
             "agent --server https://h:1 --token a.b.c",
@@ -135,6 +138,10 @@ mod tests {
             "example http --port 70000",
             "example burn-cpu --threads 0",
             "example crash --after -1",
+            "simulate -f a.yaml",
+            "simulate --nodes n.yaml",
+            "simulate -f a.yaml --nodes n.yaml --fail n-1",
+            "simulate -f a.yaml --nodes n.yaml --heartbeat 10ms",
             "completion sh",
         ] {
             let words = std::iter::once("steer").chain(line.split_whitespace());

@@ -19,6 +19,7 @@ mod out;
 mod rollout;
 mod scale;
 mod server;
+mod simulate;
 mod stop;
 mod table;
 mod token;
@@ -111,6 +112,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Server(server) => server::run_server(&server.options()?),
         Command::Agent(agent) => agent::run_agent(agent.options()?),
         Command::Token(token::Token::Create(create)) => out::say(token::create_token(&create.options()?)?),
+        Command::Simulate(what) => simulate::run(*what),
         Command::Completion { shell } => out::print(&cli::completion(shell)),
         Command::Apply(apply) => client(apply::run(*apply)),
         Command::Get(get) => client(get::run(*get)),

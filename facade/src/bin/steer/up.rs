@@ -1,6 +1,6 @@
 //! `steer up`: a whole cluster in this process.
 
-mod check;
+pub(crate) mod check;
 pub(crate) mod follow;
 pub(crate) mod progress;
 mod state;

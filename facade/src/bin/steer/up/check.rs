@@ -9,7 +9,7 @@ use steersman_kubernetes::{Gvk, check_fields};
 ///
 /// # Errors
 /// The only complaint, or how many there were, each told before.
-pub(super) fn documents(documents: &[Document]) -> anyhow::Result<()> {
+pub(crate) fn documents(documents: &[Document]) -> anyhow::Result<()> {
     let judged = documents.iter().map(|document| {
         let judged = judge(document);
         judged.with_context(|| format!("in {}; nothing was started", document.from))
