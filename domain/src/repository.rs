@@ -47,7 +47,7 @@ impl StoreRepository {
 
     /// All objects of a namespace, or of all.
     pub async fn list<T: Resource>(&self, namespace: Option<Str>) -> Result<Vec<Arc<T>>, RepositoryError> {
-        let scope = Scope { kind: Some(T::KIND), namespace };
+        let scope = Scope { kind: Some(T::KIND), namespace, node: None };
         let page = self.store.list(ListQuery { scope, ..ListQuery::default() }).await.map_err(unavailable)?;
         Ok(page.items.iter().filter_map(|s| s.typed::<T>().cloned()).collect())
     }

@@ -32,7 +32,7 @@ impl Call<'_> {
             fields.0.push(FieldRequirement { path: "metadata.name".into(), value: name.clone(), equal: true });
         }
         Ok(Selection {
-            scope: Scope { kind: Some(address.kind), namespace: address.namespace.clone() },
+            scope: Scope { kind: Some(address.kind), namespace: address.namespace.clone(), node: None },
             labels,
             fields,
         })

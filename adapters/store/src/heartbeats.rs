@@ -9,7 +9,7 @@
 use crate::signal::{Signal, Subscriber};
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use steersman_domain::ports::{
     Change, Committed, Head, ListPage, ListQuery, Op, Precondition, Rejected, Scope, Store, StoreError, Txn,
@@ -104,7 +104,7 @@ impl Heartbeats {
         }
         let renewed = Arc::new(Stored::new(key.clone(), stored.revision, Object::Lease(Arc::new(renewed))));
         let number = self.shared.beats.lock().put(renewed.clone());
-        self.shared.newest.ring(number);
+        self.shared.newest.ring(number, &BTreeSet::new());
         Ok(Some(Committed { results: vec![renewed], removed: vec![false] }))
     }
 
@@ -171,7 +171,7 @@ impl Store for Heartbeats {
         let any = scope.kind.is_none_or(|kind| kind == Kind::Lease)
             && scope.namespace.as_deref().is_none_or(|namespace| namespace == NAMESPACE);
         // Taken first: a renewal between a list and its watch comes once more rather than never.
-        let newest = self.shared.newest.subscribe();
+        let newest = self.shared.newest.subscribe(None);
         let inner = self.inner.watch(scope, after).await?;
         if !any {
             return Ok(inner);

@@ -61,7 +61,7 @@ impl Api {
             return Ok(None);
         }
         let namespace = Some(pod.metadata.namespace.clone());
-        let scope = Scope { kind: Some(Kind::PodDisruptionBudget), namespace };
+        let scope = Scope { kind: Some(Kind::PodDisruptionBudget), namespace, node: None };
         let page = self.list(&Selection { scope, ..Selection::default() }).await?;
         let budgets = page.items.iter().filter_map(|s| s.typed::<PodDisruptionBudget>());
         let mut covering = budgets.filter(|budget| budget.covers(pod)).cloned();

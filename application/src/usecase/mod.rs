@@ -164,7 +164,7 @@ impl Client for Api {
 
     async fn watch(&self, selection: &Selection, after: Revision) -> Result<Box<dyn WatchStream>, ApiError> {
         fields::check(selection)?;
-        let inner = self.store.watch(selection.scope.clone(), after).await?;
+        let inner = self.store.watch(select::watched(selection), after).await?;
         Ok(select::selected(inner, selection))
     }
 

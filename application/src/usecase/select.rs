@@ -3,12 +3,20 @@
 use super::fields;
 use crate::client::Selection;
 use std::sync::Arc;
-use steersman_domain::ports::{Change, StoreError, WatchStream};
-use steersman_domain::{Revision, Stored};
+use steersman_domain::ports::{Change, Scope, StoreError, WatchStream};
+use steersman_domain::selector::FieldRequirement;
+use steersman_domain::{Kind, Revision, Stored};
 
 /// Whether an object within the scope fulfils the selectors.
 pub(super) fn matches(selection: &Selection, stored: &Stored) -> bool {
     selection.labels.matches(&stored.object.meta().labels) && fields::matches(&selection.fields, &stored.object)
+}
+
+/// The scope to watch: when the selection is of the pods of one node, that is said, for nodes watch nothing else and are many.
+pub(super) fn watched(selection: &Selection) -> Scope {
+    let of_node = |field: &&FieldRequirement| field.equal && field.path == "spec.nodeName" && !field.value.is_empty();
+    let node = selection.fields.0.iter().find(of_node).filter(|_| selection.scope.kind == Some(Kind::Pod));
+    Scope { node: node.map(|field| field.value.clone()), ..selection.scope.clone() }
 }
 
 /// A watch of the selected objects alone.

@@ -108,17 +108,21 @@ pub struct Scope {
     pub kind: Option<Kind>,
     /// `None`: every namespace.
     pub namespace: Option<Str>,
+    /// Of pods only those that are bound to this node, or were until the change: for watches, of which each node has one. Stores
+    /// that keep no index by node may deliver the pods of others too, so who asks for this looks at what comes; lists do not
+    /// heed it.
+    pub node: Option<Str>,
 }
 
 impl Scope {
     /// All objects of a kind.
     pub fn kind(kind: Kind) -> Self {
-        Scope { kind: Some(kind), namespace: None }
+        Scope { kind: Some(kind), ..Scope::default() }
     }
 
     /// The objects of a kind in a namespace.
     pub fn namespaced(kind: Kind, namespace: &str) -> Self {
-        Scope { kind: Some(kind), namespace: Some(namespace.into()) }
+        Scope { kind: Some(kind), namespace: Some(namespace.into()), node: None }
     }
 
     /// Whether a key is within the scope.

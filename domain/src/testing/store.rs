@@ -1,7 +1,7 @@
 //! The conformance suite of stores: every adapter runs it, so that all give equal answers to equal commands.
 
 use crate::ports::{Change, ListQuery, Op, Precondition, Rejected, Scope, Store, StoreError, Txn};
-use crate::{ConfigMap, Key, Kind, Object, ObjectMeta, Revision, Str, Time};
+use crate::{ConfigMap, Key, Kind, Object, ObjectMeta, Pod, Resource as _, Revision, Stored, Str, Time};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ where
     atomicity(&*open().await).await;
     lists(&*open().await).await;
     watches(&*open().await).await;
+    watches_of_nodes(&*open().await).await;
     past(&*open().await).await;
     compaction(&*open().await).await;
     times(&*open().await).await;
@@ -187,6 +188,72 @@ async fn watches(store: &dyn Store) {
     assert!(poll_next(&mut all).is_pending());
     let future = store.watch(Scope::default(), Revision(end.0 + 1)).await.err();
     assert_eq!(future, Some(StoreError::Future { wanted: Revision(end.0 + 1), newest: end }));
+}
+
+/// Puts a pod on a node; the empty name is none.
+async fn bind(store: &dyn Store, name: &str, node: &str) -> Revision {
+    let mut pod = Pod::default();
+    (pod.metadata.namespace, pod.metadata.name, pod.spec.node_name) = ("ns".into(), name.into(), node.into());
+    let op = Op::Put(pod.key(), Pod::into_object(Arc::new(pod)));
+    commit(store, txn(Vec::new(), vec![op])).await.expect("nothing is required")
+}
+
+/// Whether a pod is or was on the node.
+fn concerns(change: &Change, node: &str) -> bool {
+    let on = |stored: &Arc<Stored>| stored.typed::<Pod>().is_some_and(|pod| pod.spec.node_name == node);
+    match change {
+        Change::Put { before, after } => before.as_ref().is_some_and(on) || on(after),
+        Change::Delete { before, .. } => on(before),
+    }
+}
+
+/// A store may deliver more than was asked for, but of what was asked for all of it, or say that it cannot.
+async fn watches_of_nodes(store: &dyn Store) {
+    let scope = |node: &str| Scope { node: Some(node.into()), ..Scope::kind(Kind::Pod) };
+    let mut watches = Vec::new();
+    for node in ["m", "n", "idle"] {
+        watches.push((node, store.watch(scope(node), Revision(0)).await.expect("retained")));
+    }
+    bind(store, "a", "").await;
+    bind(store, "b", "n").await;
+    bind(store, "a", "m").await;
+    set(store, "config", "1").await;
+    bind(store, "a", "n").await;
+    let gone = Key::new(Kind::Pod, "ns", "b");
+    let end = commit(store, txn(Vec::new(), vec![Op::Delete(gone)])).await.expect("there");
+    for (node, watch) in &mut watches {
+        let mut seen = Vec::new();
+        while let Poll::Ready(changes) = poll_next(watch) {
+            let changes = changes.expect("nothing was compacted");
+            seen.extend(changes.iter().filter(|change| concerns(change, node)).map(|change| change.revision().0));
+        }
+        let expected: &[u64] = match *node {
+            "m" => &[3, 5],
+            "n" => &[2, 5, 6],
+            _ => &[],
+        };
+        assert_eq!(seen, expected, "node {node}: where the pod was, and where it is");
+        assert_eq!(watch.progress(), end, "node {node}: all that is there has been delivered");
+    }
+    // Each falls behind by what another does, and by what is compacted.
+    bind(store, "c", "m").await;
+    bind(store, "c", "m").await;
+    store.compact(Revision(end.0 + 1)).await.expect("in the past");
+    let last = bind(store, "d", "idle").await;
+    for (node, watch) in &mut watches {
+        match poll_next(watch) {
+            Poll::Ready(Err(StoreError::Compacted { .. })) => {}
+            Poll::Ready(Ok(changes)) if *node == "m" => {
+                panic!("a gap: {} changes after one that is lost", changes.len())
+            }
+            Poll::Ready(Ok(changes)) => {
+                let seen = changes.iter().any(|change| change.revision() == last);
+                assert!(seen || *node != "idle", "node {node}");
+            }
+            Poll::Ready(Err(error)) => panic!("node {node}: {error}"),
+            Poll::Pending => assert_eq!(*node, "n", "it waits though something happened to it"),
+        }
+    }
 }
 
 async fn past(store: &dyn Store) {

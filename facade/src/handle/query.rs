@@ -58,7 +58,7 @@ impl Query {
         // Objects of the whole cluster are in no namespace, whichever is asked for.
         let namespace = self.namespace.clone().filter(|_| T::KIND.info().namespaced);
         Ok(Selection {
-            scope: Scope { kind: Some(T::KIND), namespace },
+            scope: Scope { kind: Some(T::KIND), namespace, node: None },
             labels: Selector::parse(&self.labels).map_err(|why| wrong("label", &self.labels, why))?,
             fields: FieldSelector::parse(&self.fields).map_err(|why| wrong("field", &self.fields, why))?,
         })

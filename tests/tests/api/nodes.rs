@@ -16,7 +16,7 @@ fn secret(name: &str) -> Value {
 }
 
 fn selection(kind: Kind, fields: &str) -> Selection {
-    let scope = Scope { kind: Some(kind), namespace: kind.info().namespaced.then(|| "default".into()) };
+    let scope = Scope { namespace: kind.info().namespaced.then(|| "default".into()), ..Scope::kind(kind) };
     Selection { scope, fields: FieldSelector::parse(fields).expect("parses"), ..Selection::default() }
 }
 

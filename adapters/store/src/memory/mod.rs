@@ -4,6 +4,7 @@
 //! process,
 //! unless the store keeps a journal (`MemoryStore::open`).
 
+mod by_node;
 mod journal;
 mod state;
 mod watch;
@@ -14,6 +15,7 @@ use self::state::State;
 use crate::signal::Signal;
 use async_trait::async_trait;
 use parking_lot::{Mutex, RwLock};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use steersman_domain::ports::{
@@ -83,7 +85,7 @@ impl MemoryStore {
 impl Store for MemoryStore {
     async fn commit(&self, mut txns: Vec<Txn>) -> Result<Vec<Result<Committed, Rejected>>, StoreError> {
         self.share(&mut txns);
-        let (answers, before, after) = {
+        let (answers, concerned, after) = {
             let mut state = self.shared.state.write();
             let mut journal = self.shared.journal.as_ref().map(|j| j.lock());
             if let Some(journal) = &journal {
@@ -103,11 +105,11 @@ impl Store for MemoryStore {
                 state.revert(before);
                 return Err(error);
             }
-            (answers, before, state.revision)
+            (answers, state.concerned_since(before), (state.revision > before).then_some(state.revision))
         };
-        if after > before {
+        if let Some(after) = after {
             // Woken after the lock is free; a watcher never sees a transaction in part, since it reads under the lock.
-            self.shared.newest.ring(after.0);
+            self.shared.newest.ring(after.0, &concerned);
         }
         Ok(answers)
     }
@@ -152,8 +154,9 @@ impl Store for MemoryStore {
             journal.lock().shorten(&state)?;
         }
         drop(state);
-        // A watcher that fell behind learns of it now, not at the next change.
-        self.shared.newest.ring(newest.0);
+        // A watcher that fell behind learns of it now, not at the next change. Those of one node have lost nothing but what they
+        // were rung for.
+        self.shared.newest.ring(newest.0, &BTreeSet::new());
         Ok(oldest)
     }
 
@@ -178,17 +181,59 @@ impl Store for MemoryStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Poll, Wake, Waker};
 
     #[tokio::test]
     async fn conforms_with_a_journal() {
         let dir = tempfile::tempdir().expect("a directory");
-        let count = std::sync::atomic::AtomicU32::new(0);
+        let count = AtomicU32::new(0);
         let open = || async {
-            let n = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let n = count.fetch_add(1, Ordering::Relaxed);
             let store = MemoryStore::open(&dir.path().join(format!("journal-{n}"))).expect("a new journal");
             Arc::new(store) as Arc<dyn Store>
         };
         steersman_domain::testing::store::conformance(open).await;
+    }
+
+    /// One of many nodes is not woken for the pods of others, and loses nothing by sleeping through a compaction.
+    #[tokio::test]
+    async fn the_watch_of_a_node_sleeps_while_nothing_happens_to_its_pods() {
+        use steersman_domain::{Kind, Pod, Resource as _};
+        let store = MemoryStore::new();
+        let bind = async |name: &str, node: &str| {
+            let mut pod = Pod::default();
+            (pod.metadata.name, pod.spec.node_name) = (name.into(), node.into());
+            let op = Op::Put(pod.key(), Pod::into_object(Arc::new(pod)));
+            let txn = Txn { preconditions: Vec::new(), ops: vec![op], at: Time::default() };
+            store.commit(vec![txn]).await.expect("in memory").pop().expect("one").expect("free").revision()
+        };
+        let scope = Scope { node: Some("a".into()), ..Scope::kind(Kind::Pod) };
+        let mut watch = store.watch(scope, Revision(0)).await.expect("retained");
+        let woken = Arc::new(Woken(AtomicU32::new(0)));
+        let waker = Waker::from(woken.clone());
+        let mut poll = || std::pin::pin!(watch.next()).poll(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        for number in 0..10 {
+            bind(&format!("b-{number}"), "b").await;
+        }
+        let newest = store.head().await.expect("in memory").revision;
+        store.compact(newest).await.expect("in memory");
+        assert_eq!(woken.0.load(Ordering::Relaxed), 0, "nothing was for it");
+        let own = bind("a", "a").await;
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        match poll() {
+            Poll::Ready(Ok(changes)) => assert_eq!(changes.iter().map(|c| c.revision()).collect::<Vec<_>>(), [own]),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     #[tokio::test]

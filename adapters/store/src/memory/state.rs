@@ -1,7 +1,8 @@
 //! The present, the log, and the reading of both.
 
+use super::by_node::{ByNode, concerned};
 use imbl::OrdMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use steersman_domain::ports::{
@@ -21,6 +22,8 @@ pub(crate) struct State {
     pub(crate) term: u64,
     tables: BTreeMap<Kind, Table>,
     logs: BTreeMap<Kind, VecDeque<Change>>,
+    /// The log of pods by node.
+    by_node: ByNode,
     /// When revisions were decided: (first revision, time), one entry per change of time, oldest first. Times never go
     /// back here even when the writers' clocks do.
     times: VecDeque<(Revision, Time)>,
@@ -29,7 +32,8 @@ pub(crate) struct State {
 impl State {
     /// The state that a snapshot of a journal tells: objects at their revisions, and no past.
     pub(crate) fn restored(revision: Revision, term: u64, time: Time, objects: Vec<Stored>) -> Self {
-        let mut state = State { revision, oldest: revision, term, ..State::default() };
+        let mut state =
+            State { revision, oldest: revision, term, by_node: ByNode::since(revision), ..State::default() };
         for stored in objects {
             let table = state.tables.entry(stored.key.kind).or_default();
             table.insert(slot(&stored.key), Arc::new(stored));
@@ -134,11 +138,19 @@ impl State {
             }
         };
         self.revision = revision;
+        self.by_node.note(&change);
         self.logs.entry(result.key.kind).or_default().push_back(change);
         if self.times.back().is_none_or(|(_, last)| *last < time) {
             self.times.push_back((revision, time));
         }
         Some(result)
+    }
+
+    /// The nodes whose pods have changed after a revision.
+    pub(crate) fn concerned_since(&self, after: Revision) -> BTreeSet<Str> {
+        let Some(log) = self.logs.get(&Kind::Pod) else { return BTreeSet::new() };
+        let changes = log.iter().rev().take_while(|change| change.revision() > after);
+        changes.flat_map(concerned).cloned().collect()
     }
 
     /// Takes back everything after a revision that no reader has seen yet.
@@ -160,6 +172,7 @@ impl State {
         while self.times.back().is_some_and(|(first, _)| *first > to) {
             self.times.pop_back();
         }
+        self.by_node.revert(to);
         self.revision = to;
     }
 
@@ -175,6 +188,31 @@ impl State {
         };
         found.retain(|c| scope.contains(c.key()));
         (found, complete)
+    }
+
+    /// As [`State::changes`] of the pods of a node.
+    ///
+    /// # Errors
+    /// When some of them were compacted away.
+    pub(crate) fn changes_of_node(
+        &self,
+        (scope, node): (&Scope, &str),
+        after: Revision,
+        limit: usize,
+    ) -> Result<(Vec<Change>, Revision), StoreError> {
+        let revisions = self.by_node.after(node, after);
+        let mut revisions = revisions.ok_or(StoreError::Compacted { wanted: after, oldest: self.oldest })?;
+        let Some(log) = self.logs.get(&Kind::Pod) else { return Ok((Vec::new(), self.revision)) };
+        let found: Vec<Change> = revisions
+            .by_ref()
+            .take(limit)
+            .filter_map(|revision| log.get(log.partition_point(|c| c.revision() < revision)).cloned())
+            .collect();
+        let complete = match found.last() {
+            Some(last) if revisions.next().is_some() => last.revision(),
+            _ => self.revision,
+        };
+        Ok((found.into_iter().filter(|c| scope.contains(c.key())).collect(), complete))
     }
 
     fn tail(&self, log: &VecDeque<Change>, after: Revision, limit: usize) -> (Vec<Change>, Revision) {
@@ -242,6 +280,7 @@ impl State {
             log.drain(..gone);
             log.shrink_to(log.len().next_power_of_two() * 2);
         }
+        self.by_node.compact(oldest);
         // One entry at or before the oldest revision stays: it tells that revision's time.
         while self.times.get(1).is_some_and(|(revision, _)| *revision <= oldest) {
             self.times.pop_front();

@@ -1,8 +1,8 @@
-//! The tasks of a virtual executor: which live, which are ready to go on, and since when. What is ready is a set ordered by
-//! when it became ready and by when the task was spawned, so it does not matter in which order one step woke others.
+//! The tasks of a virtual executor: which live, which are ready to go on, and since when. What one step wakes is ordered by
+//! when the tasks were spawned, so it does not matter in which order it woke them.
 
 use crate::driver::spawner::{SpawnHandle, Spawner, Task};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
@@ -21,8 +21,10 @@ struct Live {
 #[derive(Default)]
 struct State {
     live: BTreeMap<u64, Live>,
-    /// By the step at which the task became ready, then by the order of spawning.
-    ready: BTreeSet<(u64, u64)>,
+    /// The step at which each became ready, and its number. One that was aborted since, or polled, is passed over.
+    ready: VecDeque<(u64, u64)>,
+    /// Those that the last step woke, in any order.
+    fresh: Vec<u64>,
     /// Aborted: their destructors run between two steps, in the order of aborting.
     doomed: Vec<Task>,
     spawned: u64,
@@ -35,16 +37,28 @@ impl State {
         let now = self.steps;
         if let Some(live) = self.live.get_mut(&id).filter(|live| live.ready.is_none()) {
             live.ready = Some(now);
-            self.ready.insert((now, id));
+            self.fresh.push(id);
         }
     }
 
     fn remove(&mut self, id: u64) -> Option<Live> {
-        let live = self.live.remove(&id)?;
-        if let Some(since) = live.ready {
-            self.ready.remove(&(since, id));
+        self.live.remove(&id)
+    }
+
+    /// Takes the next that is ready: `choose` is asked for an index when there are several.
+    fn take_ready(&mut self, choose: &mut impl FnMut(usize) -> usize) -> Option<u64> {
+        self.fresh.sort_unstable();
+        let now = self.steps;
+        self.ready.extend(self.fresh.drain(..).map(|id| (now, id)));
+        loop {
+            let count = self.ready.len();
+            let at = if count < 2 { 0 } else { choose(count) };
+            // The first without disturbing the others; any other with the last in its place.
+            let (since, id) = if at == 0 { self.ready.pop_front() } else { self.ready.swap_remove_back(at) }?;
+            if self.live.get(&id).is_some_and(|live| live.ready == Some(since)) {
+                return Some(id);
+            }
         }
-        Some(live)
     }
 }
 
@@ -108,13 +122,10 @@ impl Tasks {
     }
 
     /// The next turn: `choose` is asked for an index when several tasks are ready. `None` when none is.
-    pub(super) fn next(&self, choose: impl FnOnce(usize) -> usize) -> Option<Turn> {
+    pub(super) fn next(&self, mut choose: impl FnMut(usize) -> usize) -> Option<Turn> {
         self.bury();
         let mut state = self.lock();
-        let count = state.ready.len();
-        let at = if count < 2 { 0 } else { choose(count) };
-        let (since, id) = state.ready.iter().nth(at).copied()?;
-        state.ready.remove(&(since, id));
+        let id = state.take_ready(&mut choose)?;
         state.steps += 1;
         let live = state.live.get_mut(&id).expect("what is ready lives");
         live.ready = None;
@@ -167,6 +178,7 @@ impl Tasks {
             let mut state = self.lock();
             state.closed = true;
             state.ready.clear();
+            state.fresh.clear();
             std::mem::take(&mut state.live)
         };
         drop(live);

@@ -216,7 +216,12 @@ fn workloads(played: &Played) -> Vec<Workload> {
         add("StatefulSet", &item.metadata, item.status.ready_replicas.into(), item.spec.replicas.unwrap_or(1).into());
     }
     for item in world.all::<DaemonSet>() {
-        add("DaemonSet", &item.metadata, item.status.number_ready.0.into(), item.status.desired_number_scheduled.0.into());
+        add(
+            "DaemonSet",
+            &item.metadata,
+            item.status.number_ready.0.into(),
+            item.status.desired_number_scheduled.0.into(),
+        );
     }
     for item in world.all::<ReplicaSet>().filter(|set| set.metadata.controller().is_none()) {
         add("ReplicaSet", &item.metadata, item.status.ready_replicas.into(), item.spec.replicas.unwrap_or(1).into());
