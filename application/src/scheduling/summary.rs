@@ -3,6 +3,7 @@
 use super::filters::FIT;
 use super::{Demand, Reason, SchedulingContext};
 use std::collections::BTreeMap;
+use steersman_domain::Quantity;
 use steersman_domain::selector::Requirement;
 
 /// Why nodes said no, counted.
@@ -57,11 +58,18 @@ impl Tally {
         }
         self.reasons.iter().any(|(filter, ..)| *filter == FIT).then(|| {
             let request = demand.request();
-            let mut amounts =
-                vec![format!("{}m cpu", request.cpu_milli), format!("{} bytes of memory", request.memory_bytes)];
+            let own = [
+                ("cpu", Quantity::from_milli(request.cpu_milli)),
+                ("memory", Quantity::from_bytes(request.memory_bytes)),
+                ("ephemeral-storage", Quantity::from_bytes(request.storage_bytes)),
+            ];
+            let own = own.iter().filter(|(_, amount)| amount.milli() > 0);
+            let mut amounts: Vec<String> = own.map(|(name, amount)| format!("{} {name}", amount.as_str())).collect();
             amounts.extend(request.extended.iter().map(|(name, amount)| format!("{amount} {name}")));
             let last = amounts.pop().unwrap_or_default();
-            format!("The pod requests {} and {last}.", amounts.join(", "))
+            let others = amounts.join(", ");
+            let and = if others.is_empty() { "" } else { " and " };
+            format!("The pod requests {others}{and}{last}.")
         })
     }
 }

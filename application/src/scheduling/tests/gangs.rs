@@ -50,7 +50,7 @@ fn a_gang_that_does_not_fit_leaves_no_trace() {
         assert_eq!(
             why(decision),
             "gang default/train is placed whole: it needs 4 pods; 2 of 4 found a place. For the others: 0/2 nodes are \
-             available: 2 Insufficient cpu. The pod requests 600m cpu and 0 bytes of memory. Even without other pods the \
+             available: 2 Insufficient cpu. The pod requests 600m cpu. Even without other pods the \
              nodes that suit have room for 2 such pods: add nodes, or make the gang or its requests smaller."
         );
     }

@@ -24,7 +24,7 @@ pub(super) struct Job {
     shares_gpu: bool,
 }
 
-/// Reads a table of jobs; see `docs/simulate.md` for its columns.
+/// Reads a table of jobs; see `docs/guides/simulate.md` for its columns.
 ///
 /// # Errors
 /// What is wrong, and on which line.

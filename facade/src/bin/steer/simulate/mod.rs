@@ -10,6 +10,8 @@ mod report;
 mod svg;
 mod table;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 use crate::{files, out, up};
 use anyhow::{Context as _, ensure};

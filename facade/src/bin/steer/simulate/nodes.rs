@@ -101,7 +101,7 @@ fn short(item: &Value) -> anyhow::Result<Vec<Value>> {
     })
 }
 
-/// A table of nodes; see `docs/simulate.md` for its columns.
+/// A table of nodes; see `docs/guides/simulate.md` for its columns.
 fn table(text: &str) -> anyhow::Result<Vec<Spec>> {
     let node = |row: &Row<'_>| -> anyhow::Result<Value> {
         let name = row.text("name").or_else(|| row.text("sn")).context("there must be a column name (or sn)")?;
@@ -178,8 +178,8 @@ mod tests {
             assert!(read[0].contains(said), "{said}: {}", read[0]);
         }
         assert!(read[2].contains("\"b\"") && read[2].contains("pods: 5") && read[2].contains("cpu_milli: 500"));
-        let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata: {name: n, labels: \
-                    {kubernetes.io/hostname: n, zone: y}}\n  spec: {unschedulable: true, taints: [{key: \
+        let list = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata: {name: old, labels: \
+                    {kubernetes.io/hostname: old, zone: east}}\n  spec: {unschedulable: true, taints: [{key: \
                     node.kubernetes.io/unschedulable, effect: NoSchedule}]}\n  status: {capacity: {cpu: 8, memory: 1Gi}, \
                     allocatable: {cpu: 7, memory: 1Gi, pods: 20}}";
         let specs = documents(list).expect("well-formed");

@@ -263,10 +263,14 @@ impl Counts {
     }
 
     fn node(&mut self, at: Duration, key: &Key, after: Option<&Node>) {
-        self.sum(at);
-        let carried = self.nodes.entry(key.name.clone()).or_default();
         let ready = after.is_some_and(Node::is_ready);
         let allocatable = after.map(|node| Resources::of_list(&node.status.allocatable)).unwrap_or_default();
+        // A sign of life changes nothing, and the sums must not go on after the last change.
+        if self.nodes.get(&key.name).is_some_and(|was| was.ready == ready && was.allocatable == allocatable) {
+            return;
+        }
+        self.sum(at);
+        let carried = self.nodes.entry(key.name.clone()).or_default();
         if carried.ready {
             self.had.subtract(&carried.allocatable);
             self.used.subtract(&carried.used);
