@@ -17,10 +17,23 @@ pub(crate) const LOCAL_NODES: u16 = 32;
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
+    /// It cannot be read or written.
     #[error("data directory {path}: {source}; choose another with --data-dir")]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another cluster has it.
     #[error("data directory {path} is in use by another process{}: stop it, or choose another directory with --data-dir", holder(.pid))]
-    InUse { path: PathBuf, pid: Option<u32> },
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// Who uses it, where that is known.
+        pid: Option<u32>,
+    },
+    /// Other clusters of this host have all addresses for pods.
     #[error("all {CLUSTERS} blocks of loopback addresses are in use by other clusters on this host: stop one of them")]
     NoAddresses,
 }

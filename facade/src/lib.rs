@@ -46,6 +46,8 @@
 //!
 //! A program that embeds a cluster with process pods calls [`init`] first in its `main`.
 
+#![warn(missing_docs)]
+
 mod cluster;
 mod data_dir;
 mod explain;

@@ -35,6 +35,7 @@ const RETRY: Duration = Duration::from_secs(1);
 pub struct NodeOptions {
     /// `https://HOST:PORT`
     pub server: String,
+    /// What lets it join; used once.
     pub token: JoinToken,
     /// The address by which other nodes reach this one; `None`: the one from which the server is reached.
     pub address: Option<IpAddr>,
@@ -42,6 +43,7 @@ pub struct NodeOptions {
     pub tunnel_port: u16,
     /// The node's name; `None`: the machine's.
     pub name: Option<String>,
+    /// Where the node keeps its certificate and what its runtimes need.
     pub data_dir: PathBuf,
     /// See [`crate::ClusterBuilder::shim`].
     pub shim: Vec<OsString>,
@@ -50,21 +52,43 @@ pub struct NodeOptions {
 /// Why a node did not join. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
+    /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The server was not reached, or refused the node.
     #[error("joining {server}: {source}")]
-    Client { server: String, source: ClientError },
+    Client {
+        /// The address of the server.
+        server: String,
+        /// Why it was not reached, or what it refused.
+        source: ClientError,
+    },
+    /// The certificate cannot be kept.
     #[error("keeping the certificate: {0}")]
     Keep(#[from] PkiError),
+    /// What is kept is no certificate.
     #[error("{path} does not hold the certificate of a node: remove it and join with a new token")]
-    Kept { path: PathBuf },
+    Kept {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificate has expired.
     #[error(
         "the certificate of the node {node} expired at {at}, so that it cannot connect any more: delete the node \
          (`steer delete node {node}`), remove {path}, and join with a new token (`steer token create`)"
     )]
-    Expired { node: String, path: PathBuf, at: Time },
+    Expired {
+        /// The node.
+        node: String,
+        /// Where its certificate is kept.
+        path: PathBuf,
+        /// When it expired.
+        at: Time,
+    },
+    /// The runtime of processes cannot work here.
     #[error(transparent)]
     Node(#[from] OpenError),
+    /// There is no way for traffic to pods.
     #[error(transparent)]
     Path(#[from] PathError),
 }

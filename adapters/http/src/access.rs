@@ -29,7 +29,9 @@ const NODE_PREFIX: &str = "system:node:";
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
+    /// The name of the user, as `system:node:NODE`.
     pub name: Arc<str>,
+    /// The groups that the user is in.
     pub groups: Arc<[String]>,
 }
 

@@ -34,6 +34,7 @@ const MOST_SECONDS: u64 = 365 * 24 * 3600;
 pub struct JoinToken {
     /// SHA-256 of the authority's certificate, in hexadecimal.
     pub fingerprint: String,
+    /// Which token it is; no secret.
     pub id: String,
     pub(crate) secret: String,
 }

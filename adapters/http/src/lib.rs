@@ -1,4 +1,6 @@
 //! The Kubernetes API of Steersman over HTTPS, and its client.
+
+#![warn(missing_docs)]
 // `pki` (CA, server and client certificates, kubeconfig) and `serve` (TLS listener loop) know nothing of Kubernetes;
 // everything else does.
 

@@ -29,10 +29,22 @@ const ISSUED_DAYS: i64 = 365;
 /// Why keys or certificates could not be made or read.
 #[derive(Debug, thiserror::Error)]
 pub enum PkiError {
+    /// A file cannot be read or written.
     #[error("{path}: {source}")]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// What is there is no key or certificate, or cannot be one.
     #[error("{what}: {why}")]
-    Invalid { what: String, why: String },
+    Invalid {
+        /// What was to be made or read.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 fn invalid(what: &str) -> impl Fn(String) -> PkiError + '_ {
@@ -51,7 +63,9 @@ pub struct Peer {
 /// A certificate and its key, as PEM.
 #[derive(Clone)]
 pub struct Identity {
+    /// The certificate, and those of the authorities between.
     pub certificate: String,
+    /// The private key.
     pub key: String,
 }
 

@@ -21,6 +21,8 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
+#![warn(missing_docs)]
+
 pub mod check;
 mod defaults;
 mod duration;

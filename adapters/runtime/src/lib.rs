@@ -3,6 +3,8 @@
 //! `task` runs pods as functions of this process; `process` runs pods as operating-system processes, each pod under a small shim process of its own; `proxy` is the
 //! userspace data path of services. This is the only crate that may use `unsafe`, and it does so in `process::sys` alone.
 
+#![warn(missing_docs)]
+
 mod hook;
 #[cfg(target_os = "linux")]
 pub mod process;

@@ -33,20 +33,33 @@ use tokio::task::JoinHandle;
 /// Why a cluster did not start. Nothing of it runs.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The journal cannot be read or written, or is damaged.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Keys or certificates cannot be made or read.
     #[error("keys and certificates: {0}")]
     Pki(#[from] PkiError),
+    /// The API cannot listen.
     #[error("the API cannot listen on {address}: {source}{}", hint(.source))]
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The runtime of processes cannot work here.
     #[error(transparent)]
     Node(#[from] OpenError),
+    /// There is no way for traffic to pods.
     #[error(transparent)]
     Path(#[from] PathError),
+    /// The API refused what every cluster begins with.
     #[error("the first objects of the cluster were refused: {0}")]
     Bootstrap(#[from] ApiError),
+    /// The range of service addresses is none.
     #[error(transparent)]
     Addresses(#[from] InvalidCidr),
 }

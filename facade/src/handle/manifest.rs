@@ -12,10 +12,18 @@ use steersman_kubernetes::{
 /// Why a manifest was not applied. What came before the object that it names is applied.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ApplyError {
+    /// The text cannot be read.
     #[error("the manifest is not YAML: {0}")]
     Yaml(#[from] YamlError),
+    /// A document is no object that the cluster knows.
     #[error("{what}: {message}")]
-    Object { what: String, message: String },
+    Object {
+        /// Its kind and name.
+        what: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The API refused an object.
     #[error(transparent)]
     Api(#[from] ApiError),
 }

@@ -32,8 +32,9 @@ impl Query {
         Query::default()
     }
 
-    /// The objects of this namespace.
+    /// The objects of this namespace; the empty name means `default`, as everywhere.
     pub fn namespace(namespace: &str) -> Self {
+        let namespace = if namespace.is_empty() { "default" } else { namespace };
         Query { namespace: Some(namespace.into()), ..Query::default() }
     }
 

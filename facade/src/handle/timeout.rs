@@ -31,8 +31,10 @@ impl Timeout {
 /// Why waiting ended without what was waited for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WaitError {
+    /// It did not come in time.
     #[error(transparent)]
     Timeout(#[from] Timeout),
+    /// The API cannot be reached, or refused the watch.
     #[error(transparent)]
     Api(#[from] ApiError),
 }

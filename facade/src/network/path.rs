@@ -19,10 +19,17 @@ use tokio::task::JoinHandle;
 /// Why there is no data path.
 #[derive(Debug, thiserror::Error)]
 pub enum PathError {
+    /// The port for the traffic of other nodes cannot be had.
     #[error(
         "traffic of other nodes cannot be taken on {address}: {source}; name another with --address or --tunnel-port"
     )]
-    Listen { address: SocketAddr, source: io::Error },
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The proxy got no threads.
     #[error("threads for the service proxy: {0}")]
     Threads(io::Error),
 }

@@ -24,12 +24,16 @@ const READY: Duration = Duration::from_secs(300);
 /// Why a simulation did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// Something was asked for that needs the machine itself.
     #[error("{0} cannot be had in virtual time: leave it out, or start the cluster as it is")]
     NeedsMachine(&'static str),
+    /// The API refused what every cluster begins with.
     #[error("the first objects of the cluster were refused: {0}")]
     Bootstrap(#[from] ApiError),
+    /// The nodes did not become ready.
     #[error(transparent)]
     Timeout(#[from] Timeout),
+    /// Nothing could happen any more before the nodes were ready.
     #[error(transparent)]
     Stalled(#[from] Stalled),
 }

@@ -84,8 +84,10 @@ impl std::fmt::Debug for Simulation {
 /// Why the simulation did not get to where it was to be run.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// Nothing can happen any more, or never what ends the run.
     #[error(transparent)]
     Stalled(#[from] Stalled),
+    /// What was waited for did not come in time.
     #[error(transparent)]
     Timeout(#[from] Timeout),
 }

@@ -26,9 +26,13 @@ pub type RuntimeFactory = Arc<dyn Fn(&RuntimeSeat) -> Arc<dyn Runtime> + Send + 
 /// Where a runtime is to work: on which node, by which clock, on which executor, with which chance.
 #[derive(Clone)]
 pub struct RuntimeSeat {
+    /// The name of the node.
     pub node: String,
+    /// The virtual clock.
     pub clock: Arc<dyn Clock>,
+    /// Spawns onto the virtual executor.
     pub spawner: Arc<dyn Spawner>,
+    /// Chance of its own, out of the seed.
     pub entropy: Arc<dyn Entropy>,
 }
 
@@ -41,10 +45,23 @@ impl std::fmt::Debug for RuntimeSeat {
 /// A fault that cannot happen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FaultError {
+    /// There is no such node.
     #[error("there is no node {name:?}; there are: {}", .known.join(", "))]
-    NoNode { name: String, known: Vec<String> },
+    NoNode {
+        /// The name that was given.
+        name: String,
+        /// The nodes that there are.
+        known: Vec<String>,
+    },
+    /// Nothing of the pod runs.
     #[error("no node runs a pod {namespace}/{name}: it is not there, not started yet, or over")]
-    NotRunning { namespace: String, name: String },
+    NotRunning {
+        /// The namespace of the pod.
+        namespace: String,
+        /// The name of the pod.
+        name: String,
+    },
+    /// The runtime of a node does not answer.
     #[error("node {0} cannot be read: {1}")]
     Runtime(String, RuntimeError),
 }

@@ -27,7 +27,9 @@ async fn converse(cluster: &Handle) {
 
     let named = |list: Vec<std::sync::Arc<ConfigMap>>| list.iter().map(|c| c.metadata.name.clone()).collect::<Vec<_>>();
     let query = Query::namespace("").label("tier in (web,api)");
-    assert_eq!(named(cluster.list(&query).await.expect("listed")), Vec::<String>::new(), "no namespace has no name");
+    assert_eq!(named(cluster.list(&query).await.expect("listed")), ["a"], "no name means the default namespace");
+    let query = Query::namespace("elsewhere");
+    assert_eq!(named(cluster.list(&query).await.expect("listed")), Vec::<String>::new());
     let query = Query::namespace("default").label("tier in (web,db)").label("tier!=db");
     assert_eq!(named(cluster.list(&query).await.expect("listed")), ["a"]);
     let query = Query::all().field("metadata.name=b");

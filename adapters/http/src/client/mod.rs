@@ -60,12 +60,16 @@ impl std::fmt::Debug for RemoteConfig {
 /// Why a client cannot work at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientError {
+    /// This is no address of a server.
     #[error("{0:?} is not the address of a server: write https://HOST:PORT")]
     Address(String),
+    /// Keys or certificates cannot be used.
     #[error("keys and certificates: {0}")]
     Tls(String),
+    /// The server has refused.
     #[error("{0}")]
     Refused(String),
+    /// The server was not reached.
     #[error("{0}")]
     Unreachable(String),
 }

@@ -27,8 +27,10 @@ const REFUSAL: usize = 1024;
 /// Why a stream was not opened. Nothing was sent on it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenFailure {
+    /// The node was not reached.
     #[error("{0}")]
     Unreachable(String),
+    /// The node, or the pod on it, refused.
     #[error("{0}")]
     Refused(String),
 }

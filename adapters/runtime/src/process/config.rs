@@ -51,7 +51,12 @@ pub enum OpenError {
     Invalid(String),
     /// The data directory cannot be used.
     #[error("process runtime: {path}: {source}")]
-    Directory { path: PathBuf, source: std::io::Error },
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// This system has no process runtime.
     #[error("process runtime: {0}")]
     Unsupported(&'static str),

@@ -23,8 +23,11 @@ use tokio::sync::{mpsc, watch};
 /// Who a function runs as.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodIdentity {
+    /// The uid of the pod.
     pub uid: Uid,
+    /// The namespace of the pod.
     pub namespace: Str,
+    /// The name of the pod.
     pub name: Str,
     /// The pod's labels when it started.
     pub labels: Map<Str>,

@@ -16,8 +16,10 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Why a function was not registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
+    /// The name is taken.
     #[error("a function is registered as {0:?} already: choose another name")]
     AlreadyRegistered(String),
+    /// This cannot be a name.
     #[error(
         "{0:?} cannot be the name of a function: use letters, digits, '-', '_' and '.', in parts with '/' between them, \
          as in \"workers/echo_worker\""

@@ -29,11 +29,15 @@ const LOG: usize = 1 << 20;
 /// What a runtime of functions stands on.
 #[derive(Clone)]
 pub struct TaskConfig {
+    /// The functions by name.
     pub registry: Registry,
     /// Where messages find the functions; shared by all nodes of a process.
     pub board: Switchboard,
+    /// What functions wait by.
     pub clock: Arc<dyn Clock>,
+    /// Where their chance comes from.
     pub entropy: Arc<dyn Entropy>,
+    /// What runs them.
     pub spawner: Arc<dyn Spawner>,
     /// What functions get from [`Worker::host`].
     pub host: Arc<dyn Any + Send + Sync>,

@@ -21,16 +21,36 @@ const FORMAT: u32 = 1;
 /// Why a journal cannot be used. The file is left as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    /// It cannot be read or written.
     #[error("the journal {path} cannot be read or written: {source}")]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The journal.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line before the last is none of a journal.
     #[error(
         "the journal {path} is damaged at line {line}: {what}; restore a copy, or move it away to begin with an empty cluster"
     )]
-    Damaged { path: PathBuf, line: usize, what: String },
+    Damaged {
+        /// The journal.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+    },
+    /// It was written by another version.
     #[error(
         "the journal {path} has format {found}, and this version reads {FORMAT}: use the version that wrote it, or a newer one"
     )]
-    Format { path: PathBuf, found: u32 },
+    Format {
+        /// The journal.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
 }
 
 /// The first line.

@@ -47,10 +47,10 @@ pub(super) fn picture(report: &Report, played: &Played) -> String {
         report.seed
     );
     text(&mut svg, (LEFT, 24.0), "start", "#1b1f24", &format!("What if: {title}"));
+    time.axis(&mut svg, height - 14.0, (TOP, height - 30.0));
     shares(&mut svg, report, &time);
     pods(&mut svg, report, &time);
     lanes_of(&mut svg, &nodes, lanes, lanes_top, &time);
-    time.axis(&mut svg, height - 14.0, (TOP, height - 30.0));
     svg.push_str("</svg>\n");
     svg
 }
