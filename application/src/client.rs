@@ -10,32 +10,57 @@ use steersman_domain::{Key, Object, Revision, Stored, Str, Uid};
 /// Why the API refused. Each variant is one `reason` of a Kubernetes `Status`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
+    /// There is no such object.
     #[error("{} \"{}\" not found", .0.kind.qualified_plural(), .0.name)]
     NotFound(Key),
+    /// There is one already.
     #[error("{} \"{}\" already exists", .0.kind.qualified_plural(), .0.name)]
     AlreadyExists(Key),
     /// The object has moved on since the caller read it, or a precondition does not hold.
     #[error("Operation cannot be fulfilled on {} \"{}\": {message}", .key.kind.qualified_plural(), .key.name)]
-    Conflict { key: Key, message: String },
+    Conflict {
+        /// The object.
+        key: Key,
+        /// What it collides with.
+        message: String,
+    },
     /// The object breaks rules; every breach is listed.
     #[error("{} \"{}\" is invalid: {}", .key.kind, .key.name, join(.errors))]
-    Invalid { key: Key, errors: Vec<FieldError> },
+    Invalid {
+        /// The object.
+        key: Key,
+        /// Each with its field.
+        errors: Vec<FieldError>,
+    },
+    /// The request makes no sense.
     #[error("{0}")]
     BadRequest(String),
+    /// It must not be done.
     #[error("{} \"{}\" is forbidden: {message}", .key.kind.qualified_plural(), .key.name)]
-    Forbidden { key: Key, message: String },
+    Forbidden {
+        /// The object.
+        key: Key,
+        /// Why not.
+        message: String,
+    },
     /// The revision is no longer retained: list again.
     #[error("{0}")]
     Expired(String),
     /// May be tried again after some seconds (a disruption budget, say).
     #[error("{message}")]
-    TooManyRequests { message: String, retry_after_secs: u32 },
+    TooManyRequests {
+        /// What there is too much of.
+        message: String,
+        /// When to ask again, in seconds.
+        retry_after_secs: u32,
+    },
     /// The store or the server cannot be reached; the outcome of a write is unknown.
     #[error("{0}")]
     Unavailable(String),
     /// Something that this server does not do, and what to do instead.
     #[error("{0}")]
     NotSupported(String),
+    /// It is not known who asks.
     #[error("{0}")]
     Unauthorized(String),
 }
@@ -80,6 +105,7 @@ pub struct DeleteOptions {
     pub uid: Option<Uid>,
     /// Only if the object is at this revision.
     pub resource_version: Option<Revision>,
+    /// Say what would be, and do nothing.
     pub dry_run: bool,
 }
 
@@ -110,23 +136,31 @@ pub enum Part {
 /// Which objects to list or watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
+    /// Which kind, and where.
     pub scope: Scope,
+    /// What labels must be.
     pub labels: Selector,
+    /// What fields must be.
     pub fields: FieldSelector,
 }
 
 /// One write. Several are sent together so that a pass of a controller is one group in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
+    /// Creates an object.
     Create(Object),
     /// Replaces a part. The revision in the metadata is the precondition; 0 means "whatever is there".
     Update(Object, Part),
+    /// Deletes an object.
     Delete(Key, DeleteOptions),
     /// Binds a pod to a node through the node's ledger; `Conflict` when it is bound already, has another uid, or no
     /// longer fits.
     Bind {
+        /// The pod.
         pod: Key,
+        /// Its uid: another of the same name is not bound.
         uid: Uid,
+        /// The node.
         node: Str,
     },
 }

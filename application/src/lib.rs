@@ -1,5 +1,7 @@
 //! Steersman's decisions, use cases and drivers, on the domain's entities and ports.
 
+#![warn(missing_docs)]
+
 pub mod client;
 pub mod driver;
 pub mod reconcile;

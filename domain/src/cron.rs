@@ -23,14 +23,28 @@ const DAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 /// Why a text is no cron line or time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CronError {
+    /// There are more or fewer than five fields.
     #[error("expected exactly 5 fields (minute hour day month weekday), found {0}")]
     Fields(usize),
+    /// A field cannot be read.
     #[error("the {field} {part:?} is neither a number from {least} to {most}, nor a range, a step or a list of these")]
-    Field { field: &'static str, part: String, least: u8, most: u8 },
+    Field {
+        /// Which one.
+        field: &'static str,
+        /// What it says.
+        part: String,
+        /// The least that it can be.
+        least: u8,
+        /// The most that it can be.
+        most: u8,
+    },
+    /// It begins with `@` and is none of the names that are known.
     #[error("unknown descriptor {0:?}: there are @hourly, @daily, @weekly, @monthly and @yearly")]
     Descriptor(String),
+    /// It names a time zone.
     #[error("a time zone has no place in the line: give it in timeZone")]
     Zone,
+    /// No day is meant by it.
     #[error("it never fires: no such day comes within {YEARS} years")]
     Never,
 }

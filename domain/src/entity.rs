@@ -175,7 +175,7 @@ macro_rules! entity {
         $(#[$m])*
         #[derive(Clone, Debug, Default, PartialEq)]
         pub struct $name {
-            $($(#[$fm])* pub $field: $ty,)*
+            $(#[doc = concat!("`", $wire, "`, as Kubernetes has it.\n\n")] $(#[$fm])* pub $field: $ty,)*
             /// Fields that are carried, not acted on.
             pub extra: $crate::entity::Extra,
         }

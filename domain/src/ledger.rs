@@ -11,10 +11,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Resources {
+    /// Thousandths of a core.
     pub cpu_milli: i64,
+    /// Bytes of memory.
     pub memory_bytes: i64,
+    /// Bytes of ephemeral storage.
     pub storage_bytes: i64,
+    /// How many pods.
     pub pods: i64,
+    /// Other resources by name, in units.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub extended: Map<i64>,
 }
@@ -28,8 +33,11 @@ impl Omit for Resources {
 /// One resource of which there is too little.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shortage {
+    /// Which resource.
     pub resource: Str,
+    /// How much was asked for.
     pub requested: i64,
+    /// How much is left.
     pub free: i64,
 }
 

@@ -2,6 +2,8 @@
 //! live on them, and the ports through which everything outside is reached. No IO, no runtime, no clock: time and
 //! chance are arguments.
 
+#![warn(missing_docs)]
+
 pub mod cron;
 mod entity;
 pub mod indexes;

@@ -19,10 +19,15 @@ pub struct KindInfo {
     pub api_version: &'static str,
     /// The kind in CamelCase.
     pub kind: &'static str,
+    /// As in paths: `pods`.
     pub plural: &'static str,
+    /// As people say it: `pod`.
     pub singular: &'static str,
+    /// As people abbreviate it: `po`.
     pub short_names: &'static [&'static str],
+    /// Groups that people may ask for: `all`.
     pub categories: &'static [&'static str],
+    /// Whether objects are in a namespace.
     pub namespaced: bool,
     /// Whether the API serves the kind; ledgers are internal.
     pub served: bool,
@@ -33,7 +38,7 @@ macro_rules! kinds {
         [$($short:literal),*] [$($category:literal),*] $namespaced:literal $served:literal;)*) => {
         /// The kind of an object. The order is the order of creation in a file that holds several kinds.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Kind { $($kind,)* }
+        pub enum Kind { $(#[doc = concat!("`", $plural, "` of `", $api, "`.")] $kind,)* }
 
         impl Kind {
             /// Every kind, in order.
@@ -196,8 +201,11 @@ pub trait Resource: Clone + Default + PartialEq + fmt::Debug + Serialize + Send 
 /// Where an object lives: kind, namespace (empty for cluster scope), name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
+    /// The kind of the object.
     pub kind: Kind,
+    /// Its namespace; empty for objects of the whole cluster.
     pub namespace: Str,
+    /// Its name.
     pub name: Str,
 }
 
@@ -262,8 +270,11 @@ impl<'de> Deserialize<'de> for Revision {
 /// An object as stored at a revision. Its metadata holds that revision; its JSON is encoded once, on first use.
 #[derive(Debug)]
 pub struct Stored {
+    /// Where it is kept.
     pub key: Key,
+    /// The revision that made it so.
     pub revision: Revision,
+    /// The object itself.
     pub object: Object,
     json: OnceLock<Bytes>,
 }

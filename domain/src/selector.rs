@@ -6,9 +6,13 @@ use crate::{LabelSelector, Map, Str, names};
 /// A requirement on one label.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Requirement {
+    /// The label has one of these values.
     In(Str, Vec<Str>),
+    /// The label has none of these values, or is not there.
     NotIn(Str, Vec<Str>),
+    /// The label is there.
     Exists(Str),
+    /// The label is not there.
     NotExists(Str),
     /// The value, as an integer, is greater.
     Gt(Str, i64),
@@ -177,7 +181,9 @@ pub struct FieldSelector(pub Vec<FieldRequirement>);
 /// One comparison of a field selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldRequirement {
+    /// The path of the field, as `spec.nodeName`.
     pub path: Str,
+    /// The value that is compared with.
     pub value: Str,
     /// Whether the field must equal the value, or must not.
     pub equal: bool,

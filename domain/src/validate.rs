@@ -24,13 +24,21 @@ use std::fmt;
 /// What kind of breach it is; the words are those of Kubernetes' status causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldErrorKind {
+    /// It must be there and is not.
     Required,
+    /// It has a value that it cannot have.
     Invalid,
+    /// It has a value that is none of those that are known.
     NotSupported,
+    /// It is there twice.
     Duplicate,
+    /// It must not be there, or must not change.
     Forbidden,
+    /// It is longer than it may be.
     TooLong,
+    /// There are more than there may be.
     TooMany,
+    /// It names what is not there.
     NotFound,
 }
 
@@ -67,6 +75,7 @@ impl FieldErrorKind {
 /// One breach of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FieldError {
+    /// What is wrong with it.
     pub kind: FieldErrorKind,
     /// `spec.template.spec.containers[0].name`.
     pub path: String,

@@ -9,11 +9,13 @@ use steersman_domain::{Key, Uid};
 pub struct Note {
     /// The object the event is about.
     pub about: Key,
+    /// The uid of the object.
     pub uid: Uid,
     /// `Warning` instead of `Normal`.
     pub is_warning: bool,
     /// One word in CamelCase: `ScalingReplicaSet`.
     pub reason: &'static str,
+    /// What there is to know.
     pub message: String,
 }
 

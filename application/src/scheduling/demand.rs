@@ -18,11 +18,13 @@ const MOST_DEMANDS: usize = 8192;
 /// What a pod takes on its node, worked out once for all pods that are alike.
 #[derive(Clone, Debug, Default)]
 pub struct Load {
+    /// What it requests.
     pub request: Resources,
     /// What it counts for in scores.
     pub weight: Weight,
     /// Host ports as the ledger writes them.
     pub host_ports: Vec<Str>,
+    /// Its priority.
     pub priority: i32,
 }
 
@@ -44,6 +46,7 @@ impl Load {
 pub struct Demand {
     /// One of the pods that are alike; their names and labels may differ.
     pub pod: Arc<Pod>,
+    /// What it takes up on a node.
     pub load: Arc<Load>,
     /// The runtime handler.
     pub handler: Str,

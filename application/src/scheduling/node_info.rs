@@ -10,9 +10,11 @@ use steersman_domain::{Node, NodeLedger, Str};
 /// One node: the object, what it can give, and what bound pods take.
 #[derive(Clone, Debug)]
 pub struct NodeInfo {
+    /// The name of the node.
     pub name: Str,
     /// `None` while only pods that name the node are known.
     pub node: Option<Arc<Node>>,
+    /// What pods may have of it.
     pub allocatable: Resources,
     /// Kept by the same arithmetic as the stored ledger, from the pods themselves.
     pub taken: NodeLedger,

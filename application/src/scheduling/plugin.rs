@@ -26,8 +26,11 @@ pub enum Basis {
 /// What a decision about one pod looks at.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation<'a> {
+    /// The pod.
     pub pod: &'a Pod,
+    /// What it needs, prepared.
     pub demand: &'a Demand,
+    /// All nodes.
     pub nodes: &'a Nodes,
     /// Which nodes count for topology spread; empty when the pod has no spread constraint.
     pub eligible: &'a Eligible,

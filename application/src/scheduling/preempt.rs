@@ -25,8 +25,11 @@ const MOST_NAMED: usize = 5;
 /// How many pods of a kind may be ended now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Budget {
+    /// The namespace of the pods.
     pub namespace: Str,
+    /// Which pods.
     pub selector: Selector,
+    /// How many may be disrupted now.
     pub allowed: i64,
 }
 

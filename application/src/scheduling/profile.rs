@@ -13,6 +13,7 @@ use steersman_domain::{Str, names};
 /// A profile, chosen by a pod's `schedulerName`.
 #[derive(Clone, Debug)]
 pub struct Profile {
+    /// What pods call it by `schedulerName`.
     pub name: Str,
     filters: Vec<Arc<dyn Filter>>,
     /// Scores with their weights.
@@ -35,18 +36,53 @@ pub struct Profile {
 /// What a profile cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProfileError {
+    /// It names a score that there is not.
     #[error("the profile {profile} has no score {score:?}: it has {known}")]
-    UnknownScore { profile: Str, score: String, known: String },
+    UnknownScore {
+        /// The profile.
+        profile: Str,
+        /// The score.
+        score: String,
+        /// The scores that there are.
+        known: String,
+    },
+    /// It names a filter that there is not.
     #[error("the profile {profile} has no filter {filter:?}: it has {known}")]
-    UnknownFilter { profile: Str, filter: String, known: String },
+    UnknownFilter {
+        /// The profile.
+        profile: Str,
+        /// The filter.
+        filter: String,
+        /// The filters that there are.
+        known: String,
+    },
+    /// A weight is out of range.
     #[error("the weight {weight} of {score} in the profile {profile} is not between 0 and 100")]
-    Weight { profile: Str, score: String, weight: i64 },
+    Weight {
+        /// The profile.
+        profile: Str,
+        /// The score.
+        score: String,
+        /// Its weight.
+        weight: i64,
+    },
+    /// It has more scores than fit.
     #[error("the profile {profile} has {MOST_SCORES} scores already, which is the most it can have")]
-    TooManyScores { profile: Str },
+    TooManyScores {
+        /// The profile.
+        profile: Str,
+    },
+    /// This cannot be the name of a profile.
     #[error("a profile cannot be called {0:?}: {1}")]
     Name(Str, String),
+    /// It names something twice.
     #[error("the profile {profile} has a plug-in of the name {name:?} already")]
-    Twice { profile: Str, name: String },
+    Twice {
+        /// The profile.
+        profile: Str,
+        /// What it names.
+        name: String,
+    },
 }
 
 impl Profile {

@@ -103,7 +103,9 @@ impl Query {
 /// Pods, and the label of nodes that says which nodes count as one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Term {
+    /// Which pods.
     pub query: Arc<Query>,
+    /// The label of nodes that tells which are near each other.
     pub key: Str,
 }
 
@@ -116,12 +118,19 @@ impl Term {
 /// A topology spread constraint.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spread {
+    /// Which pods are counted.
     pub query: Arc<Query>,
+    /// The label of nodes by which domains are told apart.
     pub key: Str,
+    /// How much fuller one domain may be than the emptiest.
     pub max_skew: i64,
+    /// Whether it must be kept, or is only preferred.
     pub hard: bool,
+    /// How many domains there must be, for the emptiest to count.
     pub min_domains: usize,
+    /// Domains are those of nodes that the pod may go to by its affinity.
     pub honors_affinity: bool,
+    /// Domains are those of nodes whose taints it tolerates.
     pub honors_taints: bool,
 }
 
@@ -130,10 +139,13 @@ pub struct Spread {
 pub struct Terms {
     /// Pods must be in the same place. All terms are asked of one pod, as in Kubernetes: the queries are equal.
     pub required: Vec<Term>,
+    /// Near these it would rather be, by weight.
     pub preferred: Vec<(i64, Term)>,
     /// Pods must not be in the same place.
     pub anti_required: Vec<Term>,
+    /// Away from these it would rather be, by weight.
     pub anti_preferred: Vec<(i64, Term)>,
+    /// How it is to be spread.
     pub spread: Vec<Spread>,
 }
 

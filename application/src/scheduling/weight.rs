@@ -11,7 +11,9 @@ const MEMORY_BYTES: i64 = 200 << 20;
 /// Cpu and memory as scores count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
+    /// Thousandths of a core.
     pub cpu_milli: i64,
+    /// Bytes of memory.
     pub memory_bytes: i64,
 }
 

@@ -32,7 +32,9 @@ pub struct Explanation {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExplainedNode {
+    /// The name of the node.
     pub node: Str,
+    /// Whether the pod could go there.
     pub feasible: bool,
     /// Why not; empty when feasible.
     pub reason: String,
@@ -46,7 +48,10 @@ pub struct ExplainedNode {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ExplainedEvent {
+    /// When.
     pub time: Time,
+    /// What was done.
     pub what: String,
+    /// Why.
     pub why: String,
 }

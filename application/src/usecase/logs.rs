@@ -61,13 +61,17 @@ impl LogSource for LogRegistry {
 pub struct LogRequest {
     /// Empty: the only container, or the one named by the annotation `kubectl.kubernetes.io/default-container`.
     pub container: Str,
+    /// Go on with what is yet to be written.
     pub follow: bool,
     /// The attempt before the latest.
     pub previous: bool,
     /// Only the last n lines.
     pub tail: Option<u64>,
+    /// Only what was written from then on.
     pub since: Option<Time>,
+    /// Each line begins with its time.
     pub timestamps: bool,
+    /// At most so many bytes.
     pub limit_bytes: Option<u64>,
 }
 

@@ -66,8 +66,11 @@ impl std::fmt::Debug for Api {
 /// The ports that the API stands on.
 #[derive(Clone)]
 pub struct ApiPorts {
+    /// Where objects are kept.
     pub store: Arc<dyn Store>,
+    /// What the time is.
     pub clock: Arc<dyn Clock>,
+    /// Where uids and names come from.
     pub entropy: Arc<dyn Entropy>,
     /// Where logs of pods are read; [`logs::LogRegistry`] for agents that register by node.
     pub logs: Arc<dyn LogSource>,

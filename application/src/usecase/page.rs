@@ -20,7 +20,9 @@ pub struct PageQuery {
 /// A page of selected objects, consistent at `revision`, in key order.
 #[derive(Clone, Debug)]
 pub struct Page {
+    /// The objects, in order of their keys.
     pub items: Vec<Arc<Stored>>,
+    /// The revision that they are as of.
     pub revision: Revision,
     /// Where the next page starts; `None`: this was the last.
     pub next: Option<Key>,

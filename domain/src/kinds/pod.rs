@@ -255,9 +255,12 @@ entity! {
 /// When containers that ended are started again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RestartPolicy {
+    /// Containers are started again however they ended.
     #[default]
     Always,
+    /// Containers are started again unless they ended well.
     OnFailure,
+    /// Containers are not started again.
     Never,
 }
 
@@ -288,7 +291,9 @@ pub const LARGEST_GANG: usize = 10_000;
 /// The gang that a pod belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gang<'a> {
+    /// The namespace of its pods.
     pub namespace: &'a Str,
+    /// What it is called, by the annotation.
     pub name: &'a Str,
     /// How many of its pods are placed together. Further ones are placed as others are.
     pub size: usize,

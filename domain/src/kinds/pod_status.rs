@@ -96,10 +96,14 @@ impl Omit for AlwaysStr {
 /// Where a pod is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PodPhase {
+    /// Not all containers have been started yet.
     #[default]
     Pending,
+    /// It is bound, and its containers have been started.
     Running,
+    /// All containers ended well, and none is started again.
     Succeeded,
+    /// All containers ended, one of them not well.
     Failed,
     /// The node is not heard of.
     Unknown,
@@ -135,7 +139,9 @@ impl PodPhase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a pod cannot go from {from:?} to {to:?}")]
 pub struct IllegalPhase {
+    /// The phase that it had.
     pub from: PodPhase,
+    /// The phase that it was to have.
     pub to: PodPhase,
 }
 

@@ -8,11 +8,14 @@ use std::fmt;
 /// A transport protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
+    /// TCP
     #[default]
     #[serde(rename = "TCP")]
     Tcp,
+    /// UDP
     #[serde(rename = "UDP")]
     Udp,
+    /// SCTP; carried, not acted on.
     #[serde(rename = "SCTP")]
     Sctp,
 }

@@ -117,7 +117,9 @@ impl Omit for AlwaysI32 {
 /// An integer, or a text such as `25%` or a port name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IntOrString {
+    /// A number.
     Int(i32),
+    /// A percentage, or the name of a port.
     Text(Str),
 }
 

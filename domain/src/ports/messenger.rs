@@ -8,6 +8,7 @@ use std::time::Duration;
 /// What a message can be addressed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecipientKind {
+    /// One pod by name.
     Pod,
     /// One of the service's ready pods takes the message.
     Service,
@@ -16,8 +17,11 @@ pub enum RecipientKind {
 /// Whom a message is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Recipient {
+    /// Whether it is a pod or a service.
     pub kind: RecipientKind,
+    /// Its namespace.
     pub namespace: Str,
+    /// Its name.
     pub name: Str,
 }
 
@@ -74,16 +78,29 @@ pub enum MessageError {
     /// The service has no ready pod that is a function of this process.
     #[error("{0} has no ready function in this process")]
     NoEndpoint(Recipient),
+    /// The mailbox had no room in time.
     #[error("the mailbox of {to} was full for {} ms: it works too slowly, or is stuck", .waited.as_millis())]
-    Full { to: Recipient, waited: Duration },
+    Full {
+        /// Who was to be told.
+        to: Recipient,
+        /// How long it was tried.
+        waited: Duration,
+    },
+    /// The answer did not come in time.
     #[error("{to} did not answer within {} ms", .waited.as_millis())]
-    Deadline { to: Recipient, waited: Duration },
+    Deadline {
+        /// Who was asked.
+        to: Recipient,
+        /// How long it was waited.
+        waited: Duration,
+    },
     /// Asking itself, a function would wait for itself for ever.
     #[error("{0} cannot ask itself: it would wait for its own answer")]
     ToItself(Recipient),
     /// The function ended before it took the message.
     #[error("the function ended before it took the message")]
     Ended,
+    /// The function panicked over it.
     #[error("the function panicked while it held the message; its log and its last state tell where")]
     Panicked,
     /// The function let the message go without an answer, or ended while it held it.

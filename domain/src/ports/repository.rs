@@ -9,12 +9,23 @@ use std::sync::Arc;
 /// Why a repository could not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RepositoryError {
+    /// There is no such object.
     #[error("{0} does not exist")]
     NotFound(String),
+    /// There is one already.
     #[error("{0} exists already")]
     AlreadyExists(String),
+    /// The object has moved on since it was read.
     #[error("{what} is at revision {found}, not {expected}: read it again and repeat the change")]
-    Conflict { what: String, expected: Revision, found: Revision },
+    Conflict {
+        /// The object.
+        what: String,
+        /// The revision that was read.
+        expected: Revision,
+        /// Its revision now.
+        found: Revision,
+    },
+    /// The store does not answer; the outcome is unknown.
     #[error("the store is not available: {0}")]
     Unavailable(String),
 }

@@ -8,14 +8,18 @@ use std::time::Duration;
 /// A pod as a runtime sees it: the frame in which its containers run.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct SandboxSpec {
+    /// The uid of the pod.
     pub uid: Uid,
+    /// The namespace of the pod.
     pub namespace: Str,
+    /// The name of the pod.
     pub name: Str,
     /// What the containers' host is called, where the runtime can give it a name of its own.
     pub hostname: Str,
     /// The group that volumes made for the pod belong to.
     #[serde(default)]
     pub fs_group: Option<u32>,
+    /// The service account of the pod.
     pub service_account: Str,
     /// The pod's labels when the frame was made.
     #[serde(default)]
@@ -35,15 +39,21 @@ pub const OWN_PREFIX: &str = "steersman.io/";
 /// Who a container runs as. `None`: as the runtime decides (for processes: as the host program).
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Identity {
+    /// The user id.
     pub user: Option<u32>,
+    /// The group id.
     pub group: Option<u32>,
+    /// Further groups.
     pub supplemental_groups: Vec<u32>,
     /// Refuse to start as user 0.
     pub non_root: bool,
     /// Capabilities to keep beyond none, without `CAP_`; `ALL` keeps all.
     pub add_capabilities: Vec<Str>,
+    /// Capabilities to drop, by name without `CAP_`; `ALL` for all.
     pub drop_capabilities: Vec<Str>,
+    /// It may do what the runtime itself may.
     pub privileged: bool,
+    /// It must not write outside its volumes.
     pub read_only_root: bool,
     /// `false` (the default here) sets no_new_privs.
     pub allow_privilege_escalation: bool,
@@ -65,9 +75,13 @@ pub struct Limits {
 /// A directory, prepared by the runtime's `prepare_volume`, that appears at a path.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Mount {
+    /// The name of the volume.
     pub volume: Str,
+    /// Where the container sees it.
     pub path: PathBuf,
+    /// The part of the volume that is mounted; empty: all of it.
     pub sub_path: PathBuf,
+    /// It must not be written.
     pub read_only: bool,
 }
 
@@ -75,30 +89,52 @@ pub struct Mount {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum VolumeContent {
     /// An empty directory that lives as long as the pod. `limit_bytes` 0: none; `memory`: a tmpfs.
-    Empty { limit_bytes: i64, memory: bool },
+    Empty {
+        /// How much it may hold; 0: as much as there is.
+        limit_bytes: i64,
+        /// It is kept in memory.
+        memory: bool,
+    },
     /// Files by relative path, with their mode; replaced as a whole, atomically, when prepared again.
-    Files { files: Vec<(PathBuf, Vec<u8>, u32)>, secret: bool },
+    Files {
+        /// Path, content and mode of each.
+        files: Vec<(PathBuf, Vec<u8>, u32)>,
+        /// Only the pod may read them.
+        secret: bool,
+    },
     /// A directory of the host.
-    Host { path: PathBuf, create: bool },
+    Host {
+        /// The directory.
+        path: PathBuf,
+        /// It is made if it is not there.
+        create: bool,
+    },
 }
 
 /// One container to start. All expansion is done: arguments and environment are final.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct ContainerSpec {
+    /// The uid of the pod.
     pub pod: Uid,
+    /// The name of the container.
     pub name: Str,
     /// Counts starts of this container in this pod, from 0.
     pub attempt: u32,
     /// It has to end well before the others of the pod start.
     pub init: bool,
+    /// The image, or the name of a function.
     pub image: Str,
     /// Program and arguments. Empty: the image's own, where the runtime has images; else refused.
     pub command: Vec<String>,
     /// The whole environment, in order; never the host's.
     pub env: Vec<(String, String)>,
+    /// The working directory; `None`: as the runtime decides.
     pub working_dir: Option<PathBuf>,
+    /// Who it runs as.
     pub identity: Identity,
+    /// What it may use.
     pub limits: Limits,
+    /// What it sees of the volumes.
     pub mounts: Vec<Mount>,
 }
 
@@ -111,7 +147,9 @@ pub struct ExitRecord {
     pub signal: i32,
     /// The kernel killed it for its memory limit.
     pub oom_killed: bool,
+    /// When it was started, in microseconds since 1970.
     pub started_at_micros: i64,
+    /// When it ended, in microseconds since 1970.
     pub finished_at_micros: i64,
     /// What went wrong where the runtime itself failed (the record of an exit was lost, say).
     pub message: Str,
@@ -120,12 +158,15 @@ pub struct ExitRecord {
 /// A container as the runtime knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerRecord {
+    /// The name of the container.
     pub name: Str,
+    /// Counts starts of the container in its pod, from 0.
     pub attempt: u32,
     /// The id, as `containerID` shows it after `handler://`.
     pub id: Str,
     /// Process id, where there is one.
     pub pid: Option<u32>,
+    /// When it was started.
     pub started_at: Time,
     /// `None`: running.
     pub exit: Option<ExitRecord>,
@@ -134,7 +175,9 @@ pub struct ContainerRecord {
 /// A sandbox as the runtime knows it: what an agent adopts after a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SandboxRecord {
+    /// What it was made of.
     pub spec: SandboxSpec,
+    /// The address of the pod.
     pub ip: Ipv4Addr,
     /// Its address was given back: the pod is over, and only records and logs are left.
     pub released: bool,
@@ -146,20 +189,42 @@ pub struct SandboxRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuntimeEvent {
     /// A container ended. Delivered once for each attempt to every open subscription.
-    Exited { pod: Uid, container: ContainerRecord },
+    Exited {
+        /// The uid of the pod.
+        pod: Uid,
+        /// The container as it ended.
+        container: ContainerRecord,
+    },
     /// The sandbox itself is lost (its shim was killed): its containers are gone or no longer known.
-    SandboxLost { pod: Uid, message: String },
+    SandboxLost {
+        /// The uid of the pod.
+        pod: Uid,
+        /// What became of it.
+        message: String,
+    },
     /// Something that people should know about a container which runs on: `reason` as Events have it.
-    Warned { pod: Uid, container: Str, reason: &'static str, message: String },
+    Warned {
+        /// The uid of the pod.
+        pod: Uid,
+        /// The name of the container.
+        container: Str,
+        /// The reason, in one word.
+        reason: &'static str,
+        /// What there is to know.
+        message: String,
+    },
 }
 
 /// Which log lines to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogQuery {
+    /// The uid of the pod.
     pub pod: Uid,
+    /// The name of the container.
     pub container: Str,
     /// `None`: the latest attempt.
     pub attempt: Option<u32>,
+    /// Go on with what is yet to be written, until the container ends.
     pub follow: bool,
     /// Only the last n lines.
     pub tail: Option<u64>,
@@ -179,7 +244,15 @@ pub enum RuntimeError {
     Refused(String),
     /// The program could not be started: it does not exist, may not run, its directory is missing.
     #[error("{message}")]
-    CannotRun { reason: &'static str, message: String, exit_code: i32 },
+    CannotRun {
+        /// The reason, in one word.
+        reason: &'static str,
+        /// What is wrong.
+        message: String,
+        /// The exit code that stands for it, as shells have them.
+        exit_code: i32,
+    },
+    /// The runtime knows no such pod or container.
     #[error("{0} is not known to the runtime")]
     NotFound(String),
     /// May work later.
@@ -204,6 +277,7 @@ pub trait LogStream: Send {
 /// What a command run inside a container answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecOutput {
+    /// How the command ended.
     pub exit_code: i32,
     /// The first 10 kB of both streams.
     pub output: Vec<u8>,

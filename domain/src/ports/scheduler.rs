@@ -39,6 +39,7 @@ impl Scores {
 /// What one node said to a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeVerdict {
+    /// The name of the node.
     pub node: Str,
     /// The filter that rejected the node and its reason; `None`: feasible.
     pub rejected: Option<(&'static str, Cow<'static, str>)>,
@@ -62,6 +63,7 @@ pub enum Placement {
 /// A place that is made by ending pods of lower priority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preemption {
+    /// The node on which room is made.
     pub node: Str,
     /// The pods to end, lowest priority first. Empty: those that are ending already make room enough.
     pub victims: Vec<Key>,
@@ -74,7 +76,9 @@ pub struct Preemption {
 /// A decision with its reasons.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
+    /// The pod, as it was when it was looked at.
     pub pod: Arc<Pod>,
+    /// What was decided.
     pub placement: Placement,
     /// The nodes that were looked at closely, in name order: all of a small cluster; of a large one the best, or, when there
     /// was none, some of those that said no.

@@ -35,7 +35,9 @@ impl Op {
 /// A transaction: applies wholly, when every precondition holds, or not at all. At most one op per key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Txn {
+    /// What must hold, for any of it to apply.
     pub preconditions: Vec<Precondition>,
+    /// What to do, in order.
     pub ops: Vec<Op>,
     /// When the writer decided; it is what `revision_at` goes by. Stores never read a clock.
     pub at: Time,
@@ -62,6 +64,7 @@ impl Txn {
 /// with the revision of its removal.
 #[derive(Clone, Debug)]
 pub struct Committed {
+    /// The objects as stored, or as removed, in the order of the ops.
     pub results: Vec<Arc<Stored>>,
     /// Which of the results are removals, in the same order.
     pub removed: Vec<bool>,
@@ -77,14 +80,30 @@ impl Committed {
 /// Why a transaction did not apply. Nothing of it has happened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejected {
+    /// The object has moved on.
     #[error("{key} is at revision {found}, not {expected}")]
-    Conflict { key: Key, expected: Revision, found: Revision },
+    Conflict {
+        /// The object.
+        key: Key,
+        /// The revision that was expected.
+        expected: Revision,
+        /// Its revision.
+        found: Revision,
+    },
+    /// There is such an object.
     #[error("{0} exists already")]
     Exists(Key),
+    /// There is no such object.
     #[error("{0} does not exist")]
     NotFound(Key),
+    /// Another server leads.
     #[error("the leader term is {found}, not {expected}: another server leads")]
-    Term { expected: u64, found: u64 },
+    Term {
+        /// The term that was expected.
+        expected: u64,
+        /// The term.
+        found: u64,
+    },
 }
 
 /// Why a store did not answer.
@@ -92,10 +111,20 @@ pub enum Rejected {
 pub enum StoreError {
     /// The revision is gone from the log: list again and go on from there.
     #[error("revision {wanted} has been compacted: the oldest retained is {oldest}")]
-    Compacted { wanted: Revision, oldest: Revision },
+    Compacted {
+        /// What was asked for.
+        wanted: Revision,
+        /// What can be read.
+        oldest: Revision,
+    },
     /// The revision has not happened yet.
     #[error("revision {wanted} is in the future: the newest is {newest}")]
-    Future { wanted: Revision, newest: Revision },
+    Future {
+        /// What was asked for.
+        wanted: Revision,
+        /// What has happened.
+        newest: Revision,
+    },
     /// The store cannot be reached or is full; for a commit the outcome is unknown.
     #[error("the store is not available: {0}")]
     Unavailable(String),
@@ -134,6 +163,7 @@ impl Scope {
 /// A page of a list to ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery {
+    /// What to list.
     pub scope: Scope,
     /// Start after this key.
     pub after: Option<Key>,
@@ -146,7 +176,9 @@ pub struct ListQuery {
 /// A page of a list, consistent at `revision`, in key order.
 #[derive(Clone, Debug)]
 pub struct ListPage {
+    /// The objects in order of their keys.
     pub items: Vec<Arc<Stored>>,
+    /// The revision that they are as of.
     pub revision: Revision,
     /// How many objects follow this page.
     pub remaining: usize,
@@ -156,9 +188,19 @@ pub struct ListPage {
 #[derive(Clone, Debug)]
 pub enum Change {
     /// Created (`before` is none) or replaced.
-    Put { before: Option<Arc<Stored>>, after: Arc<Stored> },
+    Put {
+        /// What was there, if anything.
+        before: Option<Arc<Stored>>,
+        /// What is there now.
+        after: Arc<Stored>,
+    },
     /// Removed: what it was, and the same stamped with the revision of the removal.
-    Delete { before: Arc<Stored>, last: Arc<Stored> },
+    Delete {
+        /// What was there.
+        before: Arc<Stored>,
+        /// The same at the revision of its removal.
+        last: Arc<Stored>,
+    },
 }
 
 impl Change {
@@ -193,7 +235,9 @@ pub trait WatchStream: Send {
 /// The newest revision and the oldest that can still be read or watched from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
+    /// The newest.
     pub revision: Revision,
+    /// The oldest that can be read or watched from.
     pub oldest: Revision,
 }
 

@@ -7,6 +7,7 @@ use steersman_domain::{Map, NodeAddress, NodeSystemInfo, Quantity, Str, Taint};
 /// The settings of one agent, which is one node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AgentConfig {
+    /// The name of the node.
     pub node_name: Str,
     /// All that the node has.
     pub capacity: Resources,
@@ -16,7 +17,9 @@ pub struct AgentConfig {
     pub labels: Map<Str>,
     /// Taints that the node has when it is first registered; later they are the operator's.
     pub taints: Vec<Taint>,
+    /// The addresses of the node, as its status has them.
     pub addresses: Vec<NodeAddress>,
+    /// What the node is, as its status has it.
     pub node_info: NodeSystemInfo,
     /// Where the node takes traffic of other nodes for its pods; 0: it takes none.
     pub traffic_port: u16,

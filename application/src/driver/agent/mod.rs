@@ -1,5 +1,5 @@
 //! The node agent: runs the pods that are bound to its node. It watches them, decides for each what is next by a pure state
-//! machine ([`next`]), has a [`Runtime`] do it, and writes what came of it into their status.
+//! machine (`next`), has a [`Runtime`] do it, and writes what came of it into their status.
 //!
 //! It uses the API as everyone does and keeps nothing on disk: after a restart, or a crash, it takes over from the objects
 //! and from what the runtimes still hold. It does not pull images, probe by `readinessProbe` or `livenessProbe` (declared
@@ -16,18 +16,18 @@ mod hooks;
 mod inbox;
 mod life;
 mod logs;
-pub mod next;
+mod next;
 mod node;
-pub mod observe;
+mod observe;
 mod pods;
 mod restore;
 mod service_env;
 mod shared;
-pub mod simulated;
+mod simulated;
 mod sources;
 mod spec;
-pub mod state;
-pub mod status;
+mod state;
+mod status;
 mod traffic;
 mod volumes;
 mod worker;
@@ -41,7 +41,7 @@ pub use expand::expand;
 pub use life::{EXIT_CODE, READY_AFTER, RUN_FOR, STOP_AFTER, SimulatedLife};
 pub use logs::AgentLogs;
 pub use node::LEASE_NAMESPACE;
-pub use simulated::{SimulatedConfig, SimulatedRuntime};
+pub use simulated::{Script, SimulatedConfig, SimulatedRuntime};
 pub use traffic::{NoTraffic, TrafficDrain};
 
 use crate::client::Client;
@@ -59,6 +59,7 @@ use writer::Writer;
 /// What an agent is asked to do, through a watch channel whose first value is `Run`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Stop {
+    /// Go on.
     #[default]
     Run,
     /// Stop all pods in order and keep their objects: the next agent starts them again. Then end.
@@ -72,12 +73,17 @@ pub enum Stop {
 /// The ports that an agent stands on.
 #[derive(Clone)]
 pub struct AgentPorts {
+    /// The API.
     pub client: Arc<dyn Client>,
     /// One for each handler; of several with the same handler the last counts.
     pub runtimes: Vec<Arc<dyn Runtime>>,
+    /// What it waits by.
     pub clock: Arc<dyn Clock>,
+    /// Where its chance comes from.
     pub entropy: Arc<dyn Entropy>,
+    /// What runs its tasks.
     pub spawner: Arc<dyn Spawner>,
+    /// Takes pods out of the way of traffic before they end.
     pub traffic: Arc<dyn TrafficDrain>,
 }
 

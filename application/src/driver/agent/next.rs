@@ -12,7 +12,7 @@ use steersman_domain::{Container, Pod, PodPhase, Str, Time};
 
 /// One thing to do. Each is begun at once and observed later; none blocks the next decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(super) enum Step {
     /// Make the pod's frame in the runtime of its class.
     RunSandbox,
     /// Make or refresh all volumes.
@@ -77,7 +77,7 @@ impl Earliest {
 /// The next step. Total: every state has an answer, and only [`Step::Done`] ends the pod's worker.
 ///
 /// Steps that were begun are not repeated until they were observed. Readiness is not decided here but read off the state.
-pub fn next(pod: &Pod, observed: &PodRuntimeState, now: Time) -> Step {
+pub(super) fn next(pod: &Pod, observed: &PodRuntimeState, now: Time) -> Step {
     match &observed.end {
         // A pod that ended by its own deadline stays until it is deleted.
         Some(end) if !(end.cause == EndCause::DeadlineExceeded && pod.metadata.is_deleting()) => {
@@ -240,7 +240,7 @@ fn drive(
 }
 
 /// How the pod came out, once no container but sidecars will run again: `Succeeded` or `Failed`.
-pub fn outcome(pod: &Pod, observed: &PodRuntimeState) -> Option<PodPhase> {
+pub(super) fn outcome(pod: &Pod, observed: &PodRuntimeState) -> Option<PodPhase> {
     let ended = |role: Role, name: &str| match &observed.run(name)?.phase {
         ContainerPhase::Exited(end) if !policy(pod, role).restarts(end.exit_code.0) => Some(end.exit_code.0),
         ContainerPhase::Exited(_)

@@ -14,7 +14,7 @@ use steersman_domain::{AlwaysI32, ContainerStateTerminated, Pod, Str, Time};
 
 /// Why a container did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StartFailure {
+pub(super) enum StartFailure {
     /// Not an attempt: it is tried again with the same number.
     Blocked(Block),
     /// An attempt that ended at once.
@@ -23,7 +23,7 @@ pub enum StartFailure {
 
 /// Something that the agent learned about a pod.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Observation {
+pub(super) enum Observation {
     Sandbox(Result<(&'static str, Ipv4Addr), Block>),
     /// The runtime lost the sandbox.
     SandboxLost {
@@ -82,7 +82,7 @@ const RETRY: Duration = Duration::from_secs(2);
 
 impl PodRuntimeState {
     /// Notes that a step is under way.
-    pub fn begin(&mut self, step: &Step) {
+    pub(super) fn begin(&mut self, step: &Step) {
         match step {
             Step::RunSandbox => self.sandbox = SandboxState::Creating,
             Step::PrepareVolumes => {
@@ -123,7 +123,7 @@ impl PodRuntimeState {
     }
 
     /// Takes an observation in.
-    pub fn observe(&mut self, pod: &Pod, observation: Observation, now: Time) {
+    pub(super) fn observe(&mut self, pod: &Pod, observation: Observation, now: Time) {
         match observation {
             Observation::Sandbox(Ok((handler, ip))) => self.sandbox = SandboxState::Ready { handler, ip },
             Observation::Sandbox(Err(block)) => self.sandbox = SandboxState::Absent { blocked: Some(block) },
@@ -181,7 +181,7 @@ impl PodRuntimeState {
 
     /// A later request to end with less grace brings the deadline forward, and the end of a drain under way with it; they
     /// never move back.
-    pub fn shorten(&mut self, deadline: Time, now: Time) {
+    pub(super) fn shorten(&mut self, deadline: Time, now: Time) {
         if let Some(end) = &mut self.end
             && deadline < end.deadline
         {

@@ -14,7 +14,7 @@ impl PodRuntimeState {
     /// Running containers of a sandbox that still exists are adopted; exits that happened meanwhile are taken in with their
     /// real codes. Without a sandbox, containers that were running, or were ended by an agent that stopped in order, start
     /// again at once, counted as restarts; init containers do their work again. A pod that came out stays as it is.
-    pub fn restore(pod: &Pod, sandbox: Option<(&'static str, &SandboxRecord)>, now: Time) -> Self {
+    pub(super) fn restore(pod: &Pod, sandbox: Option<(&'static str, &SandboxRecord)>, now: Time) -> Self {
         let mut state = PodRuntimeState::new(pod, now);
         if let Some((handler, record)) = sandbox {
             state.sandbox = SandboxState::Ready { handler, ip: record.ip };

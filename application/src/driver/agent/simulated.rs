@@ -26,6 +26,7 @@ pub struct SimulatedConfig {
     pub start_delay: Duration,
     /// Addresses are counted up from here.
     pub first_address: Ipv4Addr,
+    /// How containers live.
     pub script: Script,
 }
 

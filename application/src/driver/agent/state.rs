@@ -10,30 +10,30 @@ use steersman_domain::{AlwaysI32, Container, ContainerStateTerminated, Pod, Prot
 
 /// The reason that ends of containers carry when the agent itself was stopped in order. Such containers start again with
 /// the next agent whatever their restart policy, because nothing was wrong with them.
-pub const INTERRUPTED: &str = "AgentStopped";
+pub(super) const INTERRUPTED: &str = "AgentStopped";
 
 /// The reason of an end of which nobody saw the exit code.
-pub const UNKNOWN_END: &str = "ContainerStatusUnknown";
+pub(super) const UNKNOWN_END: &str = "ContainerStatusUnknown";
 
 /// Why something cannot go on now, as the waiting state of containers shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
+pub(super) struct Block {
     /// `ContainerCreating`, `CreateContainerConfigError`, `CreateContainerError`.
-    pub reason: Str,
-    pub message: Str,
-    pub retry_at: Time,
+    pub(super) reason: Str,
+    pub(super) message: Str,
+    pub(super) retry_at: Time,
 }
 
 impl Block {
     /// A block that is tried again after `wait`.
-    pub fn new(reason: &str, message: impl Into<Str>, now: Time, wait: Duration) -> Self {
+    pub(super) fn new(reason: &str, message: impl Into<Str>, now: Time, wait: Duration) -> Self {
         Block { reason: reason.into(), message: message.into(), retry_at: now.after(wait) }
     }
 }
 
 /// The pod's frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SandboxState {
+pub(super) enum SandboxState {
     Absent {
         blocked: Option<Block>,
     },
@@ -54,7 +54,7 @@ pub enum SandboxState {
 
 impl SandboxState {
     /// The address, while there is one.
-    pub fn ip(&self) -> Option<Ipv4Addr> {
+    pub(super) fn ip(&self) -> Option<Ipv4Addr> {
         match self {
             SandboxState::Ready { ip, .. } => Some(*ip),
             SandboxState::Absent { .. }
@@ -65,7 +65,7 @@ impl SandboxState {
     }
 
     /// The runtime that holds the sandbox.
-    pub fn handler(&self) -> Option<&'static str> {
+    pub(super) fn handler(&self) -> Option<&'static str> {
         match self {
             SandboxState::Ready { handler, .. }
             | SandboxState::Lost { handler, .. }
@@ -77,18 +77,18 @@ impl SandboxState {
 
 /// The pod's volumes, all together.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct VolumesState {
+pub(super) struct VolumesState {
     /// All were prepared at least once.
-    pub ready: bool,
-    pub preparing: bool,
+    pub(super) ready: bool,
+    pub(super) preparing: bool,
     /// A source changed since they were prepared.
-    pub stale: bool,
-    pub blocked: Option<Block>,
+    pub(super) stale: bool,
+    pub(super) blocked: Option<Block>,
 }
 
 /// How far a single thing has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Progress {
+pub(super) enum Progress {
     #[default]
     Todo,
     Doing,
@@ -97,24 +97,24 @@ pub enum Progress {
 
 /// A container that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Running {
-    pub id: Str,
+pub(super) struct Running {
+    pub(super) id: Str,
     /// The image it was started with; another one in the pod means that it must start anew.
-    pub image: Str,
-    pub started_at: Time,
+    pub(super) image: Str,
+    pub(super) started_at: Time,
     /// The postStart hook has ended (or there is none).
-    pub hook_done: bool,
+    pub(super) hook_done: bool,
     /// Whether the declared ports accept connections.
-    pub ports: Progress,
+    pub(super) ports: Progress,
     /// It has been told to end.
-    pub stopping: bool,
+    pub(super) stopping: bool,
     /// A stop failed; not tried again before.
-    pub stop_retry_at: Option<Time>,
+    pub(super) stop_retry_at: Option<Time>,
 }
 
 /// Where a container is.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ContainerPhase {
+pub(super) enum ContainerPhase {
     Waiting { blocked: Option<Block> },
     Starting,
     Running(Running),
@@ -123,16 +123,16 @@ pub enum ContainerPhase {
 
 /// One container and its past.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ContainerRun {
+pub(super) struct ContainerRun {
     /// The attempt that is under way or comes next; counts from 0.
-    pub attempt: u32,
+    pub(super) attempt: u32,
     /// Whether that attempt was started.
-    pub used: bool,
-    pub phase: ContainerPhase,
+    pub(super) used: bool,
+    pub(super) phase: ContainerPhase,
     /// How the attempt before ended.
-    pub last: Option<ContainerStateTerminated>,
+    pub(super) last: Option<ContainerStateTerminated>,
     /// Ends in a row without ten minutes of running between them.
-    pub crashes: u32,
+    pub(super) crashes: u32,
 }
 
 impl ContainerRun {
@@ -147,22 +147,22 @@ impl ContainerRun {
     }
 
     /// How often the container was started again.
-    pub fn restarts(&self) -> u32 {
+    pub(super) fn restarts(&self) -> u32 {
         if self.used { self.attempt } else { self.attempt.saturating_sub(1) }
     }
 
     /// The number of the next start.
-    pub fn next_attempt(&self) -> u32 {
+    pub(super) fn next_attempt(&self) -> u32 {
         if self.used { self.attempt.saturating_add(1) } else { self.attempt }
     }
 
     /// Whether any attempt was ever started.
-    pub fn ever_started(&self) -> bool {
+    pub(super) fn ever_started(&self) -> bool {
         self.used || self.attempt > 0 || self.last.is_some()
     }
 
     /// Whether a program runs or may be running.
-    pub fn is_alive(&self) -> bool {
+    pub(super) fn is_alive(&self) -> bool {
         match self.phase {
             ContainerPhase::Starting | ContainerPhase::Running(_) => true,
             ContainerPhase::Waiting { .. } | ContainerPhase::Exited(_) => false,
@@ -172,7 +172,7 @@ impl ContainerRun {
 
 /// Why a pod ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EndCause {
+pub(super) enum EndCause {
     /// Deletion was asked for.
     Deleted,
     /// The object is gone already: only clean up.
@@ -185,7 +185,7 @@ pub enum EndCause {
 
 /// How far the release of a pod that is over has come: its address and volumes are given back, its logs stay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Release {
+pub(super) enum Release {
     #[default]
     Todo,
     Doing,
@@ -198,33 +198,33 @@ pub enum Release {
 
 /// An end under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
-    pub cause: EndCause,
+pub(super) struct End {
+    pub(super) cause: EndCause,
     /// When what still runs is killed.
-    pub deadline: Time,
-    pub drain: Progress,
+    pub(super) deadline: Time,
+    pub(super) drain: Progress,
     /// When a drain under way is no longer waited for.
-    pub drain_until: Time,
+    pub(super) drain_until: Time,
     /// The last status is written, and the object deleted where that is the cause.
-    pub report: Progress,
+    pub(super) report: Progress,
 }
 
 /// Everything the agent knows of a pod on its node.
 #[derive(Clone, Debug, PartialEq)]
-pub struct PodRuntimeState {
+pub(super) struct PodRuntimeState {
     /// The pod was not admitted: reason and message. It fails without running.
-    pub rejected: Option<(Str, Str)>,
-    pub started_at: Option<Time>,
-    pub sandbox: SandboxState,
-    pub volumes: VolumesState,
-    pub containers: BTreeMap<Str, ContainerRun>,
-    pub release: Release,
-    pub end: Option<End>,
+    pub(super) rejected: Option<(Str, Str)>,
+    pub(super) started_at: Option<Time>,
+    pub(super) sandbox: SandboxState,
+    pub(super) volumes: VolumesState,
+    pub(super) containers: BTreeMap<Str, ContainerRun>,
+    pub(super) release: Release,
+    pub(super) end: Option<End>,
 }
 
 impl PodRuntimeState {
     /// A pod that the node has not worked on.
-    pub fn new(pod: &Pod, now: Time) -> Self {
+    pub(super) fn new(pod: &Pod, now: Time) -> Self {
         PodRuntimeState {
             rejected: None,
             started_at: Some(pod.status.start_time.unwrap_or(now)),
@@ -237,19 +237,19 @@ impl PodRuntimeState {
     }
 
     /// What is known of a container.
-    pub fn run(&self, name: &str) -> Option<&ContainerRun> {
+    pub(super) fn run(&self, name: &str) -> Option<&ContainerRun> {
         self.containers.get(name)
     }
 
     /// Whether a program of the pod runs or may be running.
-    pub fn any_alive(&self) -> bool {
+    pub(super) fn any_alive(&self) -> bool {
         self.containers.values().any(ContainerRun::is_alive)
     }
 }
 
 /// What a container is to its pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub(super) enum Role {
     /// Runs to its end before the next starts.
     Init,
     /// An init container that keeps running beside the others.
@@ -258,23 +258,23 @@ pub enum Role {
 }
 
 /// Whether an init container is a sidecar.
-pub fn init_role(container: &Container) -> Role {
+pub(super) fn init_role(container: &Container) -> Role {
     if container.restart_policy.as_deref() == Some("Always") { Role::Sidecar } else { Role::Init }
 }
 
 /// All containers in the order in which they start.
-pub fn all_containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
+pub(super) fn all_containers(pod: &Pod) -> impl Iterator<Item = (Role, &Container)> {
     let init = pod.spec.init_containers.iter().map(|c| (init_role(c), &**c));
     init.chain(pod.spec.containers.iter().map(|c| (Role::Main, &**c)))
 }
 
 /// Container and role by name.
-pub fn find_container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
+pub(super) fn find_container<'a>(pod: &'a Pod, name: &str) -> Option<(Role, &'a Container)> {
     all_containers(pod).find(|(_, c)| c.name == name)
 }
 
 /// The rule by which a container is started again. Source: Kubernetes "Init containers" and "Sidecar containers".
-pub fn policy(pod: &Pod, role: Role) -> RestartPolicy {
+pub(super) fn policy(pod: &Pod, role: Role) -> RestartPolicy {
     match (role, pod.spec.restart_policy) {
         (Role::Sidecar, _) => RestartPolicy::Always,
         (Role::Main, policy) => policy,
@@ -284,13 +284,13 @@ pub fn policy(pod: &Pod, role: Role) -> RestartPolicy {
 }
 
 /// The TCP ports that a container declares.
-pub fn tcp_ports(container: &Container) -> Vec<u16> {
+pub(super) fn tcp_ports(container: &Container) -> Vec<u16> {
     let tcp = container.ports.iter().filter(|p| p.protocol == Protocol::Tcp);
     tcp.filter_map(|p| u16::try_from(p.container_port).ok()).filter(|&p| p > 0).collect()
 }
 
 /// An end as objects show it.
-pub fn terminated(handler: &str, record: &ContainerRecord, exit: &ExitRecord) -> ContainerStateTerminated {
+pub(super) fn terminated(handler: &str, record: &ContainerRecord, exit: &ExitRecord) -> ContainerStateTerminated {
     let reason = match (exit.oom_killed, exit.exit_code) {
         (true, _) => "OOMKilled",
         (false, 0) => "Completed",
@@ -309,7 +309,7 @@ pub fn terminated(handler: &str, record: &ContainerRecord, exit: &ExitRecord) ->
 }
 
 /// The end of a container of which nobody knows how it ended.
-pub fn unknown_end(message: &str, started_at: Option<Time>, id: &Str, now: Time) -> ContainerStateTerminated {
+pub(super) fn unknown_end(message: &str, started_at: Option<Time>, id: &Str, now: Time) -> ContainerStateTerminated {
     ContainerStateTerminated {
         exit_code: AlwaysI32(137),
         reason: UNKNOWN_END.into(),
@@ -322,6 +322,6 @@ pub fn unknown_end(message: &str, started_at: Option<Time>, id: &Str, now: Time)
 }
 
 /// The id of a container as objects show it.
-pub fn container_id(handler: &str, id: &str) -> Str {
+pub(super) fn container_id(handler: &str, id: &str) -> Str {
     if id.is_empty() { Str::default() } else { format!("{handler}://{id}").into() }
 }

@@ -15,11 +15,17 @@ use steersman_domain::{
 };
 
 /// The conditions that the agent alone writes.
-pub const OWNED_CONDITIONS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"];
+pub(super) const OWNED_CONDITIONS: [&str; 4] = ["PodReadyToStartContainers", "Initialized", "ContainersReady", "Ready"];
 
 /// The status to write now. `previous` is the newest status known, written or about to be; times of transitions go by it,
 /// and a terminal one stays as it is.
-pub fn status(pod: &Pod, previous: &PodStatus, observed: &PodRuntimeState, host_ips: &[Str], now: Time) -> PodStatus {
+pub(super) fn status(
+    pod: &Pod,
+    previous: &PodStatus,
+    observed: &PodRuntimeState,
+    host_ips: &[Str],
+    now: Time,
+) -> PodStatus {
     let mut status = previous.clone();
     if previous.phase.is_terminal() {
         return status;
@@ -55,7 +61,7 @@ pub fn status(pod: &Pod, previous: &PodStatus, observed: &PodRuntimeState, host_
 }
 
 /// Our status on top of a newer one: what others write is taken from the newer, and phases never go back.
-pub fn merge(fresh: &PodStatus, ours: &PodStatus) -> PodStatus {
+pub(super) fn merge(fresh: &PodStatus, ours: &PodStatus) -> PodStatus {
     if fresh.phase.is_terminal() {
         return fresh.clone();
     }
@@ -77,7 +83,7 @@ pub fn merge(fresh: &PodStatus, ours: &PodStatus) -> PodStatus {
 /// Whether somebody else set a condition that the agent alone writes, against what the agent says (`ours`). `seen` is the
 /// version of the status known before `fresh`. A fresh condition that is older than ours is no objection: ours is still on
 /// its way.
-pub fn contested(seen: &PodStatus, fresh: &PodStatus, ours: &PodStatus) -> bool {
+pub(super) fn contested(seen: &PodStatus, fresh: &PodStatus, ours: &PodStatus) -> bool {
     let says = |c: &Condition| (c.status.clone(), c.reason.clone(), c.message.clone());
     OWNED_CONDITIONS.into_iter().any(|kind| {
         let of = |status: &PodStatus| meta::condition(&status.conditions, kind).cloned();
@@ -88,7 +94,7 @@ pub fn contested(seen: &PodStatus, fresh: &PodStatus, ours: &PodStatus) -> bool 
 }
 
 /// Owned conditions that somebody else had turned over turn back now.
-pub fn renew_transitions(written: &PodStatus, ours: &mut PodStatus, now: Time) {
+pub(super) fn renew_transitions(written: &PodStatus, ours: &mut PodStatus, now: Time) {
     for condition in ours.conditions.iter_mut().filter(|c| OWNED_CONDITIONS.contains(&c.kind.as_str())) {
         let before = meta::condition(&written.conditions, &condition.kind);
         if before.is_some_and(|before| before.status != condition.status) {
@@ -221,7 +227,7 @@ fn observed_name<'a>(observed: &'a PodRuntimeState, run: &ContainerRun) -> &'a s
 }
 
 /// The message of a back-off, as Kubernetes words it.
-pub fn back_off_message(pod: &Pod, container: &str, seconds: u64) -> String {
+pub(super) fn back_off_message(pod: &Pod, container: &str, seconds: u64) -> String {
     let meta = &pod.metadata;
     let wait = match (seconds / 60, seconds % 60) {
         (0, s) => format!("{s}s"),

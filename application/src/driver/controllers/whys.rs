@@ -10,9 +10,11 @@ const MAX_KEYS: usize = 20_000;
 /// The last reasons of one controller about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Why {
+    /// The controller.
     pub controller: &'static str,
     /// When these reasons first held.
     pub since: Time,
+    /// What it said, in its own words.
     pub reasons: Vec<String>,
 }
 

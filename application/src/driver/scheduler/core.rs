@@ -20,6 +20,7 @@ const BATCH: usize = 1000;
 /// One pass: decisions, and the writes that carry them out.
 #[derive(Debug)]
 pub struct Pass {
+    /// Each pod with its place, or why it has none.
     pub decisions: Vec<Decision>,
     /// Writes that are independent of each other, binds first.
     pub writes: Vec<Write>,

@@ -27,20 +27,38 @@ pub enum Order {
 /// Why a run cannot go on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stalled {
+    /// Nothing can happen any more.
     #[error(
         "at {at:?} nothing is left to do and nobody waits for the clock, so nothing can happen any more; these tasks wait for \
          something that is not part of the simulation: {}", listed(.tasks)
     )]
-    Idle { at: Duration, tasks: BTreeMap<&'static str, usize> },
+    Idle {
+        /// When.
+        at: Duration,
+        /// How many tasks of each name wait.
+        tasks: BTreeMap<&'static str, usize>,
+    },
+    /// Things happen without end, and no time passes.
     #[error(
         "at {at:?} more than {STEPS_AT_ONE_TIME} steps were taken and no time passed: something goes round in circles; \
          these tasks live: {}", listed(.tasks)
     )]
-    Circling { at: Duration, tasks: BTreeMap<&'static str, usize> },
+    Circling {
+        /// When.
+        at: Duration,
+        /// How many tasks of each name there are.
+        tasks: BTreeMap<&'static str, usize>,
+    },
+    /// It takes longer than it may.
     #[error(
         "it is not over after {at:?} of the simulation's time, and {limit:?} is the limit: does it wait for something that never comes?"
     )]
-    Late { at: Duration, limit: Duration },
+    Late {
+        /// When.
+        at: Duration,
+        /// How long it was to take at most.
+        limit: Duration,
+    },
 }
 
 fn listed(tasks: &BTreeMap<&'static str, usize>) -> String {

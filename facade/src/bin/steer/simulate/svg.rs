@@ -30,7 +30,7 @@ const RED: &str = "#c8372d";
 pub(super) fn picture(report: &Report, played: &Played) -> String {
     let counts = played.tally.counts();
     let nodes: Vec<(&str, &Carried)> = counts.nodes.iter().map(|(name, carried)| (name.as_str(), carried)).collect();
-    let lanes = nodes.len().min(LANES).max(1);
+    let lanes = nodes.len().clamp(1, LANES);
     let lanes_top = TOP + 2.0 * (CHART + GAP);
     #[expect(clippy::cast_precision_loss, reason = "40 at most")]
     let height = lanes_top + LANE * lanes as f64 + 36.0;
