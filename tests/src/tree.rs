@@ -143,7 +143,8 @@ pub fn without_lints(files: &[File]) -> Vec<String> {
         .collect()
 }
 
-/// What is wrong with the example manifests: one that is no YAML, a document that names no object, or none at all.
+/// What is wrong with the example manifests: one that is no YAML, a document that names no object, or none at all. A list of
+/// nodes for a simulation is no manifest.
 #[must_use]
 pub fn wrong_examples(files: &[File]) -> Vec<String> {
     let examples: Vec<&File> =
@@ -157,7 +158,8 @@ pub fn wrong_examples(files: &[File]) -> Vec<String> {
             Err(error) => wrong.push(format!("{}: {error}", file.path)),
             Ok(documents) if documents.is_empty() => wrong.push(format!("{}: holds no document", file.path)),
             Ok(documents) => {
-                for (number, document) in documents.iter().enumerate() {
+                let manifests = documents.iter().enumerate().filter(|(_, document)| !document["nodes"].is_array());
+                for (number, document) in manifests {
                     for pointer in ["/apiVersion", "/kind", "/metadata/name"] {
                         if document.pointer(pointer).and_then(serde_json::Value::as_str).is_none() {
                             wrong.push(format!("{}: document {} has no {pointer}", file.path, number + 1));

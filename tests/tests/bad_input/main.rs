@@ -5,6 +5,7 @@ mod machine;
 mod manifests;
 mod nodes;
 mod requests;
+mod simulate;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
