@@ -1,11 +1,11 @@
 //! From created to bound, through the whole cluster in one process: API, store, watches, queue, scheduler and binds, with the
-//! controllers beside them. The nodes are objects without agents, so that nothing but that is measured.
+//! controllers beside them. The nodes are objects without agents, so that nothing but that and their signs of life is measured.
 
 use super::world;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
-use steersman::domain::{Kind, Object, Pod};
-use steersman::{Cluster, Query, WatchEvent};
+use steersman::domain::{Kind, MicroTime, Object, Pod, Time};
+use steersman::{Cluster, Handle, Query, WatchEvent};
 use steersman_application::client::{Part, Write, WriteOptions};
 
 const TOGETHER: usize = 500;
@@ -23,6 +23,33 @@ fn node(n: usize, pods: usize) -> Value {
         "status": {"capacity": room, "allocatable": room, "runtimeHandlers": [{"name": "simulated"}], "conditions": [
             {"type": "Ready", "status": "True", "reason": "Bench", "message": ""}]},
     })
+}
+
+/// The sign of life of a node.
+fn lease(n: usize, now: Time) -> Object {
+    object(
+        Kind::Lease,
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": format!("node-{n:05}"), "namespace": "kube-node-lease"},
+            "spec": {"holderIdentity": format!("node-{n:05}"), "renewTime": MicroTime(now).to_string()},
+        }),
+    )
+}
+
+/// Gives the signs of life of all nodes, as their agents would: without them they count as lost after a while.
+async fn keep_alive(cluster: Handle, nodes: usize) {
+    loop {
+        let now = cluster.clock().now();
+        for first in (0..nodes).step_by(TOGETHER) {
+            let some = first..nodes.min(first + TOGETHER);
+            let renewals = some.map(|n| Write::Update(lease(n, now), Part::Main)).collect();
+            for answer in cluster.client().write(renewals, &WriteOptions::default()).await {
+                answer.expect("renewed");
+            }
+        }
+        cluster.clock().sleep(Duration::from_secs(10)).await;
+    }
 }
 
 async fn write(cluster: &Cluster, writes: Vec<Write>) {
@@ -54,6 +81,9 @@ pub(crate) fn measure(nodes: usize, pods: usize) {
         create(&cluster, (0..nodes).map(|n| object(Kind::Node, node(n, room)))).await;
         let ready = (0..nodes).map(|n| Write::Update(object(Kind::Node, node(n, room)), Part::Status));
         write(&cluster, ready.collect()).await;
+        let now = cluster.clock().now();
+        create(&cluster, (0..nodes).map(|n| lease(n, now))).await;
+        let alive = tokio::spawn(keep_alive(Handle::clone(&cluster), nodes));
         let mut watch = cluster.watch::<Pod>(&Query::all()).expect("watched");
         let before = resident();
         let begin = Instant::now();
@@ -82,6 +112,7 @@ pub(crate) fn measure(nodes: usize, pods: usize) {
         create(&cluster, named).await;
         let created = begin.elapsed();
         let took = bound.await.expect("all are bound").as_secs_f64();
+        alive.abort();
         let each = (resident().saturating_sub(before)) * 1024 / pods as u64;
         println!(
             "{pods} pods on {nodes} nodes, created to bound: {:.1} s, {:.0} pods/s (created after {:.1} s); {each} bytes each",

@@ -2,7 +2,8 @@
 //! bare ordered index that only finds the best fit. Every figure comes with a checksum of the placements, which must be the
 //! same in every run. And, apart from that, the way of pods from created to bound through the whole cluster.
 //!
-//! `cargo bench -p steersman-tests --bench scheduler [-- room|large|rules|preempt|gangs|bound|many]`; all without a word.
+//! `cargo bench -p steersman-tests --bench scheduler [-- room|large|rules|preempt|gangs|bound|many|millions]`; all without a
+//! word but `millions`, which needs 20 GB of memory and some minutes.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
@@ -16,7 +17,7 @@ use world::World;
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
-    let parts: [(&str, fn()); 7] = [
+    let parts: [(&str, fn()); 8] = [
         ("room", room),
         ("large", large),
         ("rules", rules),
@@ -24,9 +25,10 @@ fn main() {
         ("gangs", gangs),
         ("bound", || bound::measure(5000, 50_000)),
         ("many", || bound::measure(6100, 500_000)),
+        ("millions", || bound::measure(6100, 2_000_000)),
     ];
     for (name, run) in parts {
-        if wanted.is_empty() || wanted.iter().any(|w| w == name) {
+        if wanted.is_empty() && name != "millions" || wanted.iter().any(|w| w == name) {
             run();
         }
     }

@@ -4,6 +4,7 @@ mod clusters;
 mod handle;
 mod mount;
 mod operator;
+mod programs;
 
 use std::time::Duration;
 
