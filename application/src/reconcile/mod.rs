@@ -81,7 +81,7 @@ pub fn all(node_grace: Duration) -> Vec<Box<dyn Reconciler>> {
 
 /// The 64-bit FNV-1a hash of texts, each closed by a byte that no text holds: a stable source of deterministic names.
 /// Source: <http://www.isthe.com/chongo/tech/comp/fnv/>.
-pub(crate) fn fnv64(texts: &[&str]) -> u64 {
+pub fn fnv64(texts: &[&str]) -> u64 {
     let bytes = texts.iter().flat_map(|t| t.bytes().chain([0xff]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

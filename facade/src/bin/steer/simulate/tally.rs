@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use steersman::application::driver::agent::RUN_FOR;
+use steersman::application::reconcile::fnv64;
 use steersman::domain::ledger::Resources;
 use steersman::domain::ports::Change;
 use steersman::domain::{Key, Kind, Node, Pod, PodPhase, Str};
@@ -213,9 +214,8 @@ impl Counts {
         }
         carried.pods += 1;
         carried.changed(at);
-        for text in [key.namespace.as_str(), key.name.as_str(), node.as_str(), &millis(at).to_string()] {
-            self.checksum = fnv(self.checksum, text.as_bytes());
-        }
+        let before = format!("{:016x}", self.checksum);
+        self.checksum = fnv64(&[&before, &key.namespace, &key.name, node, &millis(at).to_string()]);
     }
 
     fn end(&mut self, at: Duration, key: &Key, last: Option<&Pod>) {
@@ -350,10 +350,4 @@ impl Carried {
 
 pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// 64-bit FNV-1a, each text closed by a byte that none holds. Source: <http://www.isthe.com/chongo/tech/comp/fnv/>.
-fn fnv(hash: u64, bytes: &[u8]) -> u64 {
-    let start = if hash == 0 { 0xcbf2_9ce4_8422_2325 } else { hash };
-    bytes.iter().chain(&[0xff]).fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
