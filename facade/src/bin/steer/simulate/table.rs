@@ -32,6 +32,7 @@ pub(super) fn span(seconds: f64) -> String {
 #[expect(clippy::cast_precision_loss, reason = "figures for people")]
 fn amount(resource: &str, amount: i64) -> String {
     let shown = match resource {
+        _ if amount == 0 => return "0".into(),
         "cpu" => format!("{:.1}", amount as f64 / 1000.0),
         "memory" => format!("{:.1}Gi", amount as f64 / f64::from(1 << 30)),
         _ => return amount.to_string(),
