@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 use steersman_domain::ports::{Decision, NodeVerdict, Placement};
 use steersman_domain::{Key, Resource, Time};
 
-/// How many pods are remembered; the oldest go first. A record of 100 nodes takes about 20 kB.
-const MAX_RECORDS: usize = 10_000;
+/// How much is remembered of all pods together, in verdicts of nodes, of which each takes about 200 bytes; the oldest records go
+/// first. That is 10,000 pods of which a hundred nodes had their say, or 125,000 of a large cluster, of which the best four had.
+const BUDGET: usize = 1_000_000;
+/// What a record takes beside its verdicts, in the size of one.
+const BASE: usize = 4;
 /// How many nodes a record keeps one by one; the summary counts all.
 const MAX_NODES: usize = 100;
 /// How many decisions a pod's history keeps.
@@ -34,6 +37,14 @@ pub struct Records(Arc<Mutex<Inner>>);
 struct Inner {
     records: BTreeMap<Key, Record>,
     order: VecDeque<Key>,
+    /// What all records take, in verdicts.
+    weight: usize,
+}
+
+impl Record {
+    fn weight(&self) -> usize {
+        BASE + self.verdicts.len()
+    }
 }
 
 impl Records {
@@ -70,14 +81,10 @@ impl Records {
         waits_for: Option<&'static str>,
         verdicts: Option<Arc<Vec<NodeVerdict>>>,
     ) {
-        let mut inner = self.lock();
-        if !inner.records.contains_key(pod) {
-            if inner.order.len() >= MAX_RECORDS
-                && let Some(oldest) = inner.order.pop_front()
-            {
-                inner.records.remove(&oldest);
-            }
-            inner.order.push_back(pod.clone());
+        let inner = &mut *self.lock();
+        match inner.records.get(pod) {
+            Some(known) => inner.weight -= known.weight(),
+            None => inner.order.push_back(pod.clone()),
         }
         let record = inner.records.entry(pod.clone()).or_insert_with(|| Record {
             summary: String::new(),
@@ -93,6 +100,12 @@ impl Records {
             }
             record.history.push_back((now, summary.clone()));
             record.summary = summary;
+        }
+        inner.weight += record.weight();
+        while inner.weight > BUDGET
+            && let Some(oldest) = inner.order.pop_front()
+        {
+            inner.weight -= inner.records.remove(&oldest).map_or(0, |record| record.weight());
         }
     }
 
@@ -118,4 +131,39 @@ fn placed(node: &str, decision: &Decision) -> String {
     let total = verdicts.iter().find(|v| v.node == node).map_or(0, |v| v.total);
     let which = if verdicts.len() < decision.nodes { "that were scored" } else { "feasible" };
     format!("placed on {node}: the best of {feasible} {which} among {} nodes, score {total}", decision.nodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use steersman_domain::{Kind, Str};
+
+    fn verdicts(count: usize) -> Arc<Vec<NodeVerdict>> {
+        let verdict = |n: usize| NodeVerdict {
+            node: Str::from(format!("node-{n}")),
+            rejected: Some(("NodeResourcesFit", "Insufficient cpu".into())),
+            scores: Default::default(),
+            total: 0,
+        };
+        Arc::new((0..count).map(verdict).collect())
+    }
+
+    #[test]
+    fn the_oldest_go_when_all_take_more_than_may_be() {
+        let records = Records::default();
+        let key = |n: usize| Key::new(Kind::Pod, "default", &format!("p-{n}"));
+        let note = |n: usize, verdicts: &Arc<Vec<NodeVerdict>>| {
+            records.note(&key(n), ("why".into(), Time::default()), None, Some(verdicts.clone()));
+        };
+        let (few, many) = (verdicts(4), verdicts(96));
+        (0..125_000).for_each(|n| note(n, &few));
+        assert!(records.get(&key(0)).is_some(), "a hundred thousand of which few nodes were looked at");
+        // Seen again: it takes the place of what was remembered of it, and stays as old as it is.
+        (0..5).for_each(|_| note(124_999, &few));
+        assert!(records.get(&key(0)).is_some());
+        note(125_000, &many);
+        let gone = (0..125_000).filter(|n| records.get(&key(*n)).is_none()).collect::<Vec<_>>();
+        assert_eq!(gone, (0..13).collect::<Vec<_>>(), "as many of the oldest as it takes the room of");
+        assert!(records.get(&key(125_000)).is_some_and(|record| record.verdicts.len() == 96));
+    }
 }
