@@ -37,7 +37,9 @@
 //! ").await?;
 //! let ready = |echo: Option<&Deployment>| echo.is_some_and(|echo| echo.status.ready_replicas == 3);
 //! cluster.wait_for(("default", "echo"), Duration::from_secs(10), ready).await?;
-//! let answer: String = cluster.reach("service/echo", "default")?.ask("hello").await?;
+//! let echo = cluster.reach("service/echo", "default")?;
+//! echo.ready(Duration::from_secs(10)).await?;
+//! let answer: String = echo.ask("hello").await?;
 //! assert_eq!(answer, "ECHO: hello");
 //! cluster.stop().await;
 //! # Ok(())

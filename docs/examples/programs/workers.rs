@@ -68,6 +68,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     // Whoever of the three is next in turn answers.
     let service = cluster.reach("service/divide", "default")?;
+    service.ready(Duration::from_secs(10)).await?;
     let answer: String = service.ask(Division { of: 22, by: 7 }).await?;
     println!("22 by 7 is {answer}");
 

@@ -294,6 +294,32 @@ impl Address {
         }
     }
 
+    /// Waits until a message would be taken, for at most `within`: a pod may still start, and the endpoints of a service follow
+    /// its pods a moment later.
+    ///
+    /// # Errors
+    /// Why none is taken even then: [`MessageError::NotFound`], [`MessageError::NotReady`] or [`MessageError::NoEndpoint`].
+    pub async fn ready(&self, within: Duration) -> Result<(), MessageError> {
+        let clock = &self.board.0.clock;
+        let end = clock.monotonic().saturating_add(within);
+        let mut pause = Duration::from_millis(1);
+        while !self.is_ready() {
+            let left = end.saturating_sub(clock.monotonic());
+            if left.is_zero() {
+                return Err(match &self.target {
+                    Target::Pod(slot) => slot.not_taken(),
+                    Target::Service(route) if route.endpoints.read().is_none() => {
+                        MessageError::NotFound(route.recipient.clone())
+                    }
+                    Target::Service(route) => MessageError::NoEndpoint(route.recipient.clone()),
+                });
+            }
+            clock.sleep(pause.min(left)).await;
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// Puts a message into the mailbox, and waits for room in it until the deadline.
     ///
     /// # Errors
