@@ -179,3 +179,19 @@ fn one_that_makes_no_progress_is_killed_and_one_that_cannot_start_says_why() {
         assert!(cluster.reach("deployment/web", "default").is_err(), "messages go to pods and services");
     });
 }
+
+#[test]
+fn who_waits_for_a_service_goes_on_at_once_when_it_takes_messages_or_is_told_why_it_does_not() {
+    play(3, async |cluster| {
+        let nobody = cluster.reach("service/nobody", "default").expect("a name");
+        let (before, within) = (cluster.now(), Duration::from_secs(2));
+        assert!(matches!(nobody.ready(within).await, Err(MessageError::NotFound(_))));
+        assert_eq!(cluster.now() - before, within, "it was waited for");
+        let web = cluster.reach("service/web", "default").expect("a name");
+        cluster.apply(&service("round-robin")).await.expect("applied");
+        assert!(matches!(web.ready(within).await, Err(MessageError::NoEndpoint(_))));
+        cluster.apply(&deployment(2, "test/fragile", "\"good day\"")).await.expect("applied");
+        web.ready(Duration::from_secs(60)).await.expect("it comes");
+        ask(cluster, "you").await.expect("answered");
+    });
+}
