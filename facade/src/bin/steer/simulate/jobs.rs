@@ -2,8 +2,9 @@
 
 use super::csv::{self, Row};
 use super::nodes::GPU_MODEL;
+use super::play::LIMIT;
 use crate::out;
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -50,6 +51,10 @@ fn parse(text: &str) -> anyhow::Result<(Vec<Job>, Vec<String>)> {
     jobs.sort_by_key(|job| job.at);
     let first = jobs[0].at;
     jobs.iter_mut().for_each(|job| job.at -= first);
+    if let Some(late) = jobs.last().filter(|job| job.at > LIMIT) {
+        let (name, years) = (&late.object["metadata"]["name"], LIMIT.as_secs() / (365 * 24 * 3600));
+        bail!("{name} comes more than {years} years after the first job: creation_time is in seconds");
+    }
     Ok((jobs, unused))
 }
 
@@ -134,6 +139,7 @@ mod tests {
             ("name,cpu_milli\na,1\nb,much\n", "line 3: cpu_milli is \"much\": it must be a number"),
             ("name,cpu_milli\na,-1\n", "not below zero"),
             ("name,creation_time,deletion_time\na,5,3\n", "deleted at 3 before it starts at 5"),
+            ("name,creation_time\na,0\nb,999999999999\n", "\"b\" comes more than 10 years after the first job"),
             ("name\na\na\n", "two jobs \"a\""),
             ("name,cpu_milli\na\n", "record 1"),
         ] {

@@ -22,7 +22,7 @@ pub(super) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// How often it is looked whether anything is still to come.
 const LOOK: Duration = Duration::from_secs(30);
 /// No run is longer.
-const LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+pub(super) const LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// What is to be played.
 #[derive(Debug)]
