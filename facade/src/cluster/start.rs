@@ -19,7 +19,7 @@ use steersman_application::driver::agent::Stop;
 use steersman_application::usecase::{ApiConfig, InvalidCidr, ServiceCidr};
 use steersman_domain::Str;
 use steersman_domain::ledger::Resources;
-use steersman_domain::ports::{Clock, Entropy, Store};
+use steersman_domain::ports::{Clock, Entropy, Spawner, Store};
 use steersman_http::pki::{Authority, PkiError, write_private};
 use steersman_http::serve::serve;
 use steersman_http::tunnel::TunnelKeys;
@@ -88,7 +88,9 @@ pub(super) async fn start(options: ClusterBuilder) -> Result<Cluster, StartError
     let core = core(&options, home.as_ref())?;
     core.api.bootstrap().await?;
 
-    let functions = Functions::new(options.functions.clone(), core.client(), core.clock.clone(), core.entropy.clone());
+    let spawner = Arc::new(TokioSpawner::new(tokio::runtime::Handle::current()));
+    let ground = (core.clock.clone(), core.entropy.clone(), spawner as Arc<dyn Spawner>);
+    let functions = Functions::new(options.functions.clone(), core.client(), ground);
     let config = ServiceConfig {
         messenger: Some(functions.messenger()),
         relay: Some(Arc::new(LogRelay::new(core.logs.clone()))),

@@ -98,10 +98,9 @@ impl Functions {
     pub(crate) fn new(
         registry: Registry,
         client: Arc<dyn Client>,
-        clock: Arc<dyn Clock>,
-        entropy: Arc<dyn Entropy>,
+        (clock, entropy, spawner): (Arc<dyn Clock>, Arc<dyn Entropy>, Arc<dyn Spawner>),
     ) -> Self {
-        let board = Switchboard::new(clock.clone(), entropy);
+        let board = Switchboard::new(clock.clone(), entropy, spawner);
         let host = Arc::new(Host(Handle::new(client.clone(), clock.clone(), Some(board.clone()))));
         Functions { registry, board, host, client, clock }
     }

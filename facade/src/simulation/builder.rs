@@ -14,7 +14,7 @@ use steersman_application::client::ApiError;
 use steersman_application::driver::agent::SimulatedLife;
 use steersman_application::driver::virtual_time::{Dice, Executor, Order};
 use steersman_application::usecase::{ApiConfig, ServiceCidr};
-use steersman_domain::ports::{Change, ContainerSpec, Runtime};
+use steersman_domain::ports::{Change, ContainerSpec, Runtime, Spawner};
 use steersman_domain::{Node, Str};
 use steersman_store::Heartbeats;
 
@@ -278,7 +278,8 @@ impl SimulationBuilder {
         core.node_grace = self.heartbeat.map_or(core.node_grace, |every| every * LEASES);
         let functions = self.functions.take().map(|registry| {
             let entropy = Arc::new(Dice::of(self.seed, DICE_OF_FUNCTIONS));
-            Functions::new(registry, core.client(), core.clock.clone(), entropy)
+            let spawner: Arc<dyn Spawner> = Arc::new(spawner.clone());
+            Functions::new(registry, core.client(), (core.clock.clone(), entropy, spawner))
         });
         if let Some(functions) = functions.clone() {
             self.factories.push(Arc::new(move |seat: &RuntimeSeat| functions.runtime(function_seat(seat))));

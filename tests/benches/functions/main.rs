@@ -43,21 +43,26 @@ async fn ask_bare(to: Bare, value: u64) -> u64 {
     answer.await.expect("it answers")
 }
 
+async fn ask_bare_in_time(to: Bare, value: u64) -> u64 {
+    tokio::time::timeout(Duration::from_secs(30), ask_bare(to, value)).await.expect("it answers in time")
+}
+
 /// A function that answers the next number.
 async fn function() -> Address {
     let (clock, entropy) = (Arc::new(SystemClock::new()), Arc::new(OsEntropy));
+    let spawner = Arc::new(TokioSpawner::new(tokio::runtime::Handle::current()));
     let registry = Registry::new();
     let next = async |mut ctx: Context, (): ()| {
         ctx.answer_each(|value: u64| async move { Ok::<u64, String>(value + 1) }).await;
     };
     registry.register("bench/next", next).expect("free");
-    let board = Switchboard::new(clock.clone(), entropy.clone());
+    let board = Switchboard::new(clock.clone(), entropy.clone(), spawner.clone());
     let runtime = steersman_runtime::task::TaskRuntime::new(steersman_runtime::task::TaskConfig {
         registry,
         board: board.clone(),
         clock,
         entropy,
-        spawner: Arc::new(TokioSpawner::new(tokio::runtime::Handle::current())),
+        spawner,
         host: Arc::new(()),
         addresses: (Ipv4Addr::LOCALHOST, 1),
         live: true,
@@ -126,6 +131,13 @@ async fn run() {
             Box::new(move |askers| {
                 let channel = channel.clone();
                 Box::pin(turn(askers, move |value| ask_bare(channel.clone(), value)))
+            })
+        }),
+        ("the same, with a deadline of 30 s", {
+            let channel = channel.clone();
+            Box::new(move |askers| {
+                let channel = channel.clone();
+                Box::pin(turn(askers, move |value| ask_bare_in_time(channel.clone(), value)))
             })
         }),
         ("a function, with a deadline of 30 s", {

@@ -195,3 +195,35 @@ fn who_waits_for_a_service_goes_on_at_once_when_it_takes_messages_or_is_told_why
         ask(cluster, "you").await.expect("answered");
     });
 }
+
+#[test]
+fn every_question_waits_for_as_long_as_it_says_whatever_the_others_do() {
+    play(13, async |cluster| {
+        cluster.apply(&deployment(1, "test/stuck", "null")).await.expect("applied");
+        until(cluster, "it is ready", |world| ready(world, 1)).await;
+        let pod = cluster.world().all::<Pod>().next().expect("one pod").metadata.name.to_string();
+        let began = cluster.now();
+        let late = async |within: Duration| {
+            let address = cluster.reach(&format!("pod/{pod}"), "default").expect("a name").within(within);
+            let error = address.ask::<Value>(1).await.expect_err("nobody answers");
+            assert!(matches!(error, MessageError::Deadline { waited, .. } if waited == within), "{error}");
+            let late = (cluster.now() - began).checked_sub(within).expect("not too early");
+            assert!(late < Duration::from_millis(1), "{late:?} too late");
+        };
+        let secs = Duration::from_secs;
+        // The shortest are entered when the task for all sleeps longer already, and after it has ended.
+        tokio::join!(late(secs(30)), late(secs(10)), late(secs(20)), late(secs(10)), late(Duration::from_millis(1)));
+        let began = cluster.now();
+        let address = cluster.reach(&format!("pod/{pod}"), "default").expect("a name").within(secs(3));
+        assert!(address.ask::<Value>(1).await.is_err());
+        let late = (cluster.now() - began).checked_sub(secs(3)).expect("not too early");
+        assert!(late < Duration::from_millis(1), "{late:?} too late");
+        // One that nobody waits for any more leaves nothing behind.
+        tokio::select! {
+            biased;
+            () = cluster.sleep(secs(1)) => {}
+            _ = address.ask::<Value>(1) => panic!("nobody answers"),
+        }
+        cluster.sleep(secs(60)).await;
+    });
+}

@@ -143,7 +143,7 @@ impl Worker {
     /// As [`Worker::address`].
     pub fn address_in(&self, namespace: &str, to: &str) -> Result<Address, MessageError> {
         let recipient = Recipient::parse(to, namespace).map_err(MessageError::Form)?;
-        Ok(self.0.board.address(&recipient).from(Arc::clone(&self.0.slot)))
+        Ok(self.0.board.address_from(&recipient, Some(Arc::clone(&self.0.slot))))
     }
 
     /// Sends a message to a pod or service of the own namespace; see [`Address::send`].
@@ -158,7 +158,7 @@ impl Worker {
     ///
     /// # Errors
     /// See [`MessageError`].
-    pub async fn ask<R: DeserializeOwned + Any>(
+    pub async fn ask<R: DeserializeOwned + Any + Send>(
         &self,
         to: &str,
         value: impl Serialize + Any + Send,
@@ -186,7 +186,7 @@ impl Context {
 
     /// The next message; `None` once the function is asked to end and has taken all that was in its mailbox. Cancel-safe.
     pub async fn next(&mut self) -> Option<Message> {
-        let _rest = self.worker.0.gauge.wait();
+        let _rest = self.worker.0.gauge.receive();
         self.mailbox.recv().await.map(Message::taken)
     }
 
@@ -195,7 +195,7 @@ impl Context {
     /// # Panics
     /// Within async code.
     pub fn next_blocking(&mut self) -> Option<Message> {
-        let _rest = self.worker.0.gauge.wait();
+        let _rest = self.worker.0.gauge.receive();
         self.mailbox.blocking_recv().map(Message::taken)
     }
 

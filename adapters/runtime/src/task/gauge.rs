@@ -2,26 +2,27 @@
 //! the hot path can afford; who judges by them is elsewhere.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
 
-/// The counters of one run.
+/// The counters of one run. Those of the mailbox and of the polls have one writer each.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
-    /// How many waits of the function are under way that are no work: for messages, or asleep.
+    /// How many waits of the function are under way that are no work: asleep, say.
     waiting: AtomicUsize,
-    /// Counts signs of progress.
+    /// Whether it waits for a message.
+    receives: AtomicBool,
+    /// Waits for messages that ended.
+    received: AtomicU64,
+    /// Counts other signs of progress.
     progress: AtomicU64,
-    /// Since when the function holds its thread, in microseconds of the monotonic clock, plus one; 0: it does not.
-    busy_since: AtomicU64,
-    /// The `busy_since` that was told of already.
-    told: AtomicU64,
+    /// Counts when the function takes a thread and when it lets it go: odd while it holds one.
+    turns: AtomicU64,
     /// A thread of it goes on although its container has ended.
     pub(super) abandoned: AtomicBool,
 }
 
 impl Gauge {
     pub(super) fn is_waiting(&self) -> bool {
-        self.waiting.load(Ordering::Relaxed) > 0
+        self.receives.load(Ordering::Relaxed) || self.waiting.load(Ordering::Relaxed) > 0
     }
 
     /// Begins a wait that is no work, until the guard is dropped.
@@ -30,32 +31,44 @@ impl Gauge {
         Waiting(self)
     }
 
+    /// Begins a wait for a message, until the guard is dropped. There is one at a time.
+    pub(super) fn receive(&self) -> Receiving<'_> {
+        self.receives.store(true, Ordering::Relaxed);
+        Receiving(self)
+    }
+
     pub(super) fn progress(&self) {
         self.progress.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn progressed(&self) -> u64 {
-        self.progress.load(Ordering::Relaxed)
+        self.progress.load(Ordering::Relaxed).wrapping_add(self.received.load(Ordering::Relaxed))
     }
 
-    pub(super) fn begin(&self, now: Duration) {
-        self.busy_since.store(micros(now) + 1, Ordering::Relaxed);
+    /// The function takes a thread, or lets it go. It does so on one thread at a time.
+    pub(super) fn turn(&self) {
+        count(&self.turns);
     }
 
-    pub(super) fn end(&self) {
-        self.busy_since.store(0, Ordering::Relaxed);
-    }
-
-    /// How long the function has held its thread, when that is longer than the limit and was not told of yet.
-    pub(super) fn blocks(&self, now: Duration, limit: Duration) -> Option<Duration> {
-        let since = self.busy_since.load(Ordering::Relaxed);
-        let held = Duration::from_micros((micros(now) + 1).saturating_sub(since));
-        (since != 0 && held > limit && self.told.swap(since, Ordering::Relaxed) != since).then_some(held)
+    /// The turn in which the function holds a thread; `None`: it holds none.
+    pub(super) fn holds(&self) -> Option<u64> {
+        Some(self.turns.load(Ordering::Relaxed)).filter(|turns| turns % 2 == 1)
     }
 }
 
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX - 1)
+/// Counts where there is one writer: two plain moves, where an atomic addition would lock the bus.
+fn count(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
+/// A wait for a message.
+pub(super) struct Receiving<'a>(&'a Gauge);
+
+impl Drop for Receiving<'_> {
+    fn drop(&mut self) {
+        count(&self.0.received);
+        self.0.receives.store(false, Ordering::Relaxed);
+    }
 }
 
 /// A wait that is no work.
@@ -73,15 +86,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_that_is_held_is_told_of_once() {
-        let (gauge, limit) = (Gauge::default(), Duration::from_millis(500));
-        gauge.begin(Duration::ZERO);
-        assert_eq!(gauge.blocks(Duration::from_millis(400), limit), None);
-        assert_eq!(gauge.blocks(Duration::from_millis(600), limit), Some(Duration::from_millis(600)));
-        assert_eq!(gauge.blocks(Duration::from_millis(900), limit), None, "told");
-        gauge.end();
-        assert_eq!(gauge.blocks(Duration::from_secs(9), limit), None);
-        gauge.begin(Duration::from_secs(9));
-        assert!(gauge.blocks(Duration::from_secs(10), limit).is_some(), "once more");
+    fn waits_and_turns_are_seen() {
+        let gauge = Gauge::default();
+        let (first, second) = (gauge.wait(), gauge.receive());
+        drop(first);
+        assert!(gauge.is_waiting());
+        drop(second);
+        assert!(!gauge.is_waiting());
+        assert_eq!(gauge.progressed(), 2, "the ends of waits are progress");
+        assert_eq!(gauge.holds(), None);
+        gauge.turn();
+        let turn = gauge.holds().expect("it holds a thread");
+        gauge.turn();
+        gauge.turn();
+        assert_ne!(gauge.holds(), Some(turn), "it let go in between");
     }
 }

@@ -2,6 +2,8 @@
 //! with a mailbox. A pod's `image` names the function; its one argument, if any, is a JSON document with the parameters.
 
 mod context;
+mod deadlines;
+mod exchange;
 mod gauge;
 mod log;
 mod message;

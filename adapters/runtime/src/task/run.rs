@@ -1,4 +1,4 @@
-//! One run of a function: polled with its panics caught and its time measured, or on a thread of its own.
+//! One run of a function: polled with its panics caught and its turns counted, or on a thread of its own.
 
 use super::context::Context;
 use super::gauge::Gauge;
@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context as TaskContext, Poll};
-use steersman_domain::ports::{Clock, RuntimeError, Task};
+use steersman_domain::ports::{RuntimeError, Task};
 use steersman_domain::{Str, Uid};
 
 /// The exit code of a function that returns an error.
@@ -54,25 +54,19 @@ fn text(panic: &(dyn Any + Send)) -> &str {
 }
 
 /// Runs an async function to its end, and says how it ended.
-pub(super) fn asynchronous(
-    begin: BeginAsync,
-    context: Context,
-    place: Place,
-    (clock, gauge): (Arc<dyn Clock>, Arc<Gauge>),
-) -> Task {
+pub(super) fn asynchronous(begin: BeginAsync, context: Context, place: Place, gauge: Arc<Gauge>) -> Task {
     Box::pin(async move {
         let outcome = match catch_unwind(AssertUnwindSafe(|| begin(context))) {
-            Ok(future) => Caught { future: Some(future), clock, gauge }.await,
+            Ok(future) => Caught { future: Some(future), gauge }.await,
             Err(panic) => Err(panic),
         };
         place.end(outcome);
     })
 }
 
-/// A future whose panics are its output, and whose polls are measured.
+/// A future whose panics are its output, and whose polls are counted.
 struct Caught {
     future: Option<Running>,
-    clock: Arc<dyn Clock>,
     gauge: Arc<Gauge>,
 }
 
@@ -82,12 +76,12 @@ impl Future for Caught {
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let Some(future) = &mut this.future else { return Poll::Pending };
-        this.gauge.begin(this.clock.monotonic());
+        this.gauge.turn();
         // What a panic leaves of the future is dropped at once, never polled again.
         let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
         let outcome = match polled {
             Ok(Poll::Pending) => {
-                this.gauge.end();
+                this.gauge.turn();
                 return Poll::Pending;
             }
             Ok(Poll::Ready(outcome)) => Ok(outcome),
@@ -96,7 +90,7 @@ impl Future for Caught {
         // Its destructors may panic as well.
         let rest = this.future.take();
         let dropped = catch_unwind(AssertUnwindSafe(move || drop(rest)));
-        this.gauge.end();
+        this.gauge.turn();
         Poll::Ready(outcome.and_then(|outcome| dropped.map(|()| outcome)))
     }
 }

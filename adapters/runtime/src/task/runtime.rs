@@ -149,18 +149,17 @@ impl TaskRuntime {
             for (uid, sandbox) in &state.sandboxes {
                 for container in sandbox.containers.iter().filter(|c| c.record.exit.is_none()) {
                     let key = (uid.clone(), container.record.name.clone(), container.record.attempt);
-                    if !container.blocking
-                        && let Some(held) = container.gauge.blocks(now, watchdog::BLOCKS)
-                    {
+                    let look = watchdog::Look {
+                        progress: container.gauge.progressed(),
+                        waits: container.gauge.is_waiting(),
+                        holds: container.gauge.holds().filter(|_| !container.blocking),
+                    };
+                    let known = seen.entry(key.clone()).or_insert_with(|| watchdog::Seen::new(look, now));
+                    if let Some(held) = known.holds_too_long(look, now) {
                         warned.push((key.clone(), held));
                     }
-                    let progress = container.gauge.progressed();
-                    let waits = container.gauge.is_waiting();
-                    let known = seen.entry(key.clone()).or_insert(watchdog::Seen { progress, since: now });
-                    if waits || known.progress != progress {
-                        *known = watchdog::Seen { progress, since: now };
-                    } else if let Some(limit) = container.hang_after
-                        && now.saturating_sub(known.since) >= limit
+                    if let Some(limit) = container.hang_after
+                        && known.rests_for(look, now) >= limit
                     {
                         hung.push((key.clone(), limit));
                     }
@@ -171,7 +170,7 @@ impl TaskRuntime {
         seen.retain(|key, _| running.contains(key));
         for ((pod, container, _), held) in warned {
             let message = format!(
-                "{container} has held a thread of the host for {} ms without an await: work that blocks belongs into \
+                "{container} has held a thread of the host for {} ms at least without an await: work that blocks belongs into \
                  register_blocking",
                 held.as_millis()
             );
@@ -296,7 +295,7 @@ impl TaskRuntime {
         };
         match prepared {
             Prepared::Async(begin) => {
-                let task = run::asynchronous(begin, context, run, (config.clock.clone(), gauge));
+                let task = run::asynchronous(begin, context, run, gauge);
                 let handle = config.spawner.spawn("function", task);
                 self.keep(&spec.pod, (&spec.name, spec.attempt), handle);
             }

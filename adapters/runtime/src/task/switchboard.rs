@@ -4,8 +4,10 @@
 //! come and go. Sending takes two short read locks, held across no wait, and reads no store. Messages do not leave the
 //! process.
 
+use super::deadlines::Deadlines;
+use super::exchange::{Answer, Asking};
 use super::gauge::Gauge;
-use super::message::{Answer, Body, Message};
+use super::message::{Message, read};
 use parking_lot::RwLock;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,9 +18,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use steersman_domain::ports::{Clock, Entropy, MessageError, Messenger, Recipient, RecipientKind};
+use steersman_domain::ports::{Clock, Entropy, MessageError, Messenger, Recipient, RecipientKind, Spawner};
 use steersman_domain::{Str, Uid};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// How long sending and asking take at most where nobody says.
 pub const WITHIN: Duration = Duration::from_secs(30);
@@ -135,6 +137,7 @@ type ByName<T> = HashMap<Str, HashMap<Str, Arc<T>>>;
 struct Inner {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
+    deadlines: Arc<Deadlines>,
     pods: RwLock<ByName<Slot>>,
     services: RwLock<ByName<Route>>,
 }
@@ -171,9 +174,11 @@ fn find_or_insert<T>(
 }
 
 impl Switchboard {
-    /// A switchboard that knows nobody.
-    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Switchboard(Arc::new(Inner { clock, entropy, pods: RwLock::default(), services: RwLock::default() }))
+    /// A switchboard that knows nobody. The spawner runs a task of it while there are questions with deadlines.
+    pub fn new(clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>, spawner: Arc<dyn Spawner>) -> Self {
+        let deadlines = Deadlines::new(clock.clone(), spawner);
+        let (pods, services) = (RwLock::default(), RwLock::default());
+        Switchboard(Arc::new(Inner { clock, entropy, deadlines, pods, services }))
     }
 
     pub(super) fn slot(&self, namespace: &str, name: &str) -> Arc<Slot> {
@@ -210,11 +215,16 @@ impl Switchboard {
 
     /// The address of a pod or a service, whether or not it exists yet.
     pub fn address(&self, to: &Recipient) -> Address {
+        self.address_from(to, None)
+    }
+
+    /// As [`Switchboard::address`], for a pod that writes.
+    pub(super) fn address_from(&self, to: &Recipient, from: Option<Arc<Slot>>) -> Address {
         let target = match to.kind {
             RecipientKind::Pod => Target::Pod(self.slot(&to.namespace, &to.name)),
             RecipientKind::Service => Target::Service(self.route(to)),
         };
-        Address { board: self.clone(), target, from: None, within: WITHIN }
+        Address { way: Arc::new(Way { board: self.clone(), target, from }), within: WITHIN }
     }
 
     /// As [`Switchboard::address`], but remembers no name that it did not know.
@@ -223,7 +233,7 @@ impl Switchboard {
             RecipientKind::Pod => Target::Pod(find(&self.0.pods.read(), to)?),
             RecipientKind::Service => Target::Service(find(&self.0.services.read(), to)?),
         };
-        Some(Address { board: self.clone(), target, from: None, within: WITHIN })
+        Some(Address { way: Arc::new(Way { board: self.clone(), target, from: None }), within: WITHIN })
     }
 }
 
@@ -240,19 +250,23 @@ impl Messenger for Switchboard {
     }
 }
 
-#[derive(Clone)]
 enum Target {
     Pod(Arc<Slot>),
     Service(Arc<Route>),
 }
 
-/// Where to send messages: a pod's name, or a service's. It stays good whatever happens to them; clones are cheap.
-#[derive(Clone)]
-pub struct Address {
+/// A looked-up way to somebody.
+struct Way {
     board: Switchboard,
     target: Target,
     /// The pod that writes, which must not ask itself.
     from: Option<Arc<Slot>>,
+}
+
+/// Where to send messages: a pod's name, or a service's. It stays good whatever happens to them; clones are cheap.
+#[derive(Clone)]
+pub struct Address {
+    way: Arc<Way>,
     within: Duration,
 }
 
@@ -265,7 +279,7 @@ impl fmt::Debug for Address {
 impl Address {
     /// Whom it leads to.
     pub fn recipient(&self) -> &Recipient {
-        match &self.target {
+        match &self.way.target {
             Target::Pod(slot) => &slot.recipient,
             Target::Service(route) => &route.recipient,
         }
@@ -278,14 +292,9 @@ impl Address {
         self
     }
 
-    pub(super) fn from(mut self, slot: Arc<Slot>) -> Self {
-        self.from = Some(slot);
-        self
-    }
-
     /// Whether a message would be taken now, as far as can be told.
     pub fn is_ready(&self) -> bool {
-        match &self.target {
+        match &self.way.target {
             Target::Pod(slot) => slot.load().is_some(),
             Target::Service(route) => {
                 let endpoints = route.endpoints.read();
@@ -300,13 +309,13 @@ impl Address {
     /// # Errors
     /// Why none is taken even then: [`MessageError::NotFound`], [`MessageError::NotReady`] or [`MessageError::NoEndpoint`].
     pub async fn ready(&self, within: Duration) -> Result<(), MessageError> {
-        let clock = &self.board.0.clock;
+        let clock = &self.way.board.0.clock;
         let end = clock.monotonic().saturating_add(within);
         let mut pause = Duration::from_millis(1);
         while !self.is_ready() {
             let left = end.saturating_sub(clock.monotonic());
             if left.is_zero() {
-                return Err(match &self.target {
+                return Err(match &self.way.target {
                     Target::Pod(slot) => slot.not_taken(),
                     Target::Service(route) if route.endpoints.read().is_none() => {
                         MessageError::NotFound(route.recipient.clone())
@@ -326,7 +335,7 @@ impl Address {
     /// See [`MessageError`]. That it is in the mailbox does not say that it will be looked at: a function that ends takes
     /// what is in its mailbox with it.
     pub async fn send(&self, value: impl Serialize + Any + Send) -> Result<(), MessageError> {
-        self.post(Message::new(Body::new(value), None)).await.map(drop)
+        self.post(Message::sent(value)).await.map(drop)
     }
 
     /// Sends a message and waits for the answer.
@@ -340,23 +349,21 @@ impl Address {
     ///
     /// # Errors
     /// See [`MessageError`].
-    pub async fn ask<R: DeserializeOwned + Any>(&self, value: impl Serialize + Any + Send) -> Result<R, MessageError> {
-        let (sender, answer) = oneshot::channel();
-        let left = self.post(Message::new(Body::new(value), Some(sender))).await?;
-        self.answer(answer, left).await?.open("the answer")
-    }
-
-    async fn answer(&self, mut answer: oneshot::Receiver<Answer>, left: Duration) -> Answer {
-        let answered = if left == Duration::MAX {
-            (&mut answer).await
-        } else {
-            tokio::select! {
-                biased;
-                answered = &mut answer => answered,
-                () = self.board.0.clock.sleep(left) => return Err(self.late()),
-            }
-        };
-        answered.unwrap_or(Err(MessageError::Unanswered))
+    pub async fn ask<R: DeserializeOwned + Any + Send>(
+        &self,
+        value: impl Serialize + Any + Send,
+    ) -> Result<R, MessageError> {
+        let asking = Asking::<_, R>::new(value);
+        let left = self.post(Message::asked(asking.asked())).await?;
+        let deadline = (left != Duration::MAX).then(|| self.way.board.0.deadlines.enter(left, asking.asked()));
+        let answer = asking.await;
+        drop(deadline);
+        match answer {
+            Answer::Same(value) => Ok(value),
+            Answer::Json(value) => read(value, "the answer"),
+            Answer::Error(error) => Err(error),
+            Answer::Late => Err(self.late()),
+        }
     }
 
     fn late(&self) -> MessageError {
@@ -365,7 +372,7 @@ impl Address {
 
     /// Delivers; answers how much time is left.
     async fn post(&self, message: Message) -> Result<Duration, MessageError> {
-        let offered = match &self.target {
+        let offered = match &self.way.target {
             Target::Pod(slot) if self.is_own(slot) && message.wants_answer() => {
                 return Err(MessageError::ToItself(self.recipient().clone()));
             }
@@ -383,7 +390,7 @@ impl Address {
     }
 
     fn is_own(&self, slot: &Arc<Slot>) -> bool {
-        self.from.as_ref().is_some_and(|own| Arc::ptr_eq(own, slot))
+        self.way.from.as_ref().is_some_and(|own| Arc::ptr_eq(own, slot))
     }
 
     /// Offers the message to the endpoints, from the chosen one on; when all that take messages are full, it answers the
@@ -403,7 +410,7 @@ impl Address {
         let turn = route.next.fetch_add(1, Ordering::Relaxed) % count;
         let start = match balance {
             Balance::RoundRobin => turn,
-            Balance::Random => usize::try_from(self.board.0.entropy.random() % count as u64).unwrap_or(0),
+            Balance::Random => usize::try_from(self.way.board.0.entropy.random() % count as u64).unwrap_or(0),
             Balance::LeastLoaded => {
                 let by_turn = (0..count).map(|step| (turn + step) % count);
                 by_turn.min_by_key(|&at| endpoints[at].load().unwrap_or(usize::MAX)).unwrap_or(turn)
@@ -435,7 +442,7 @@ impl Address {
         if self.within.is_zero() {
             return Err(MessageError::Full { to: self.recipient().clone(), waited: self.within });
         }
-        let clock = &self.board.0.clock;
+        let clock = &self.way.board.0.clock;
         let began = clock.monotonic();
         let permit = if self.within == Duration::MAX {
             sender.reserve().await

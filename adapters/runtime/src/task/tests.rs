@@ -47,7 +47,7 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::new(Real(Instant::now()));
         let entropy = Arc::new(SeededEntropy::new(1));
         let registry = Registry::new();
-        let board = Switchboard::new(clock.clone(), entropy.clone());
+        let board = Switchboard::new(clock.clone(), entropy.clone(), Arc::new(Tokio));
         let runtime = TaskRuntime::new(TaskConfig {
             registry: registry.clone(),
             board: board.clone(),
