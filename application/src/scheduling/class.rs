@@ -170,16 +170,16 @@ impl Class {
 /// All classes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Classes {
-    list: Vec<Option<Class>>,
+    list: Vec<Option<Box<Class>>>,
     uses: u64,
 }
 
 impl Classes {
     /// Takes out the class of a demand, up to date; it must be put back.
-    pub(super) fn take(&mut self, demand: &Arc<Demand>, profile: &Profile, infos: &[NodeInfo]) -> (usize, Class) {
+    pub(super) fn take(&mut self, demand: &Arc<Demand>, profile: &Profile, infos: &[NodeInfo]) -> (usize, Box<Class>) {
         self.uses += 1;
         let images = profile.reads_images;
-        let is = |class: &Option<Class>| {
+        let is = |class: &Option<Box<Class>>| {
             class.as_ref().is_some_and(|c| Arc::ptr_eq(&c.demand, demand) || c.key.is(demand, profile, images))
         };
         let hint = demand.class.load(Ordering::Relaxed);
@@ -190,7 +190,7 @@ impl Classes {
             demand.class.store(at, Ordering::Relaxed);
             at
         };
-        let mut class = self.list[at].take().unwrap_or_else(|| Class::new(demand, profile, infos));
+        let mut class = self.list[at].take().unwrap_or_else(|| Box::new(Class::new(demand, profile, infos)));
         class.used = self.uses;
         class.catch_up(profile, infos);
         (at, class)
@@ -198,7 +198,7 @@ impl Classes {
 
     fn add(&mut self, demand: &Arc<Demand>, profile: &Profile, infos: &[NodeInfo]) -> usize {
         let room = (MOST_ENTRIES / infos.len().max(1)).clamp(LEAST_CLASSES, MOST_CLASSES);
-        let class = Some(Class::new(demand, profile, infos));
+        let class = Some(Box::new(Class::new(demand, profile, infos)));
         if self.list.len() < room {
             self.list.push(class);
             return self.list.len() - 1;
@@ -209,7 +209,7 @@ impl Classes {
         at
     }
 
-    pub(super) fn put_back(&mut self, at: usize, class: Class) {
+    pub(super) fn put_back(&mut self, at: usize, class: Box<Class>) {
         if let Some(slot) = self.list.get_mut(at) {
             *slot = Some(class);
         }

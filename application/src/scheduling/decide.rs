@@ -12,8 +12,8 @@ use super::summary::Tally;
 use super::{Basis, Check, Demand, Eligible, Filter, Measure, NodeInfo, Nodes, Reason, SchedulingContext, Situation};
 use std::cmp::Reverse;
 use std::sync::Arc;
+use steersman_domain::Pod;
 use steersman_domain::ports::{Decision, MOST_SCORES, NodeVerdict, Placement, Scores};
-use steersman_domain::{Pod, Resource as _};
 
 /// Up to so many nodes all are looked at.
 pub(super) const CLOSE: usize = 64;
@@ -214,7 +214,7 @@ impl Attempt<'_> {
     /// Decides, and enters the placement.
     pub(super) fn decide(&self, nodes: &mut Nodes) -> Decision {
         let count = nodes.known();
-        let nominated = nodes.unreserve(&self.pod.key());
+        let nominated = nodes.unreserve(self.pod);
         let decision = |placement, verdicts| Decision { pod: self.pod.clone(), placement, verdicts, nodes: count };
         if let Some((summary, verdicts)) = self.known_failure(nodes, nominated) {
             return decision(Placement::Unschedulable(summary), verdicts);

@@ -30,7 +30,7 @@ pub(super) fn decide(
     let whole = Whole { name: format!("{}/{}", gang.namespace, gang.name), size, bound };
     if bound + members.len() < size {
         for pod in &members {
-            nodes.unreserve(&pod.key());
+            nodes.unreserve(pod);
         }
         let why = whole.short(members.len());
         return members.into_iter().map(|pod| waits(pod, why.clone(), Arc::default(), nodes.known())).collect();

@@ -67,15 +67,42 @@ impl<K: Hash + Eq, V> Lookup<K, V> {
         self.0.insert(key, value)
     }
 
-    pub(super) fn remove(&mut self, key: &K) -> Option<V> {
-        self.0.remove(key)
-    }
-
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
     pub(super) fn clear(&mut self) {
         self.0.clear();
+    }
+}
+
+/// Finds numbers by the hash of what they stand for, which is kept elsewhere: a few bytes for each, where a table of keys
+/// would hold them all once more. It cannot be walked through either.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Numbers(hashbrown::HashTable<u32>);
+
+/// The hash of a value in a [`Numbers`].
+pub(super) fn hash(value: &impl Hash) -> u64 {
+    let mut mixer = Mixer::default();
+    value.hash(&mut mixer);
+    mixer.finish()
+}
+
+impl Numbers {
+    pub(super) fn get(&self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+        self.0.find(hash, |number| is(*number)).copied()
+    }
+
+    /// Enters a number that is not there; `hash_of` gives the hash of those that are.
+    pub(super) fn insert(&mut self, hash: u64, number: u32, hash_of: impl Fn(u32) -> u64) {
+        self.0.insert_unique(hash, number, |number| hash_of(*number));
+    }
+
+    pub(super) fn remove(&mut self, hash: u64, is: impl Fn(u32) -> bool) -> Option<u32> {
+        self.0.find_entry(hash, |number| is(*number)).ok().map(|entry| entry.remove().0)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 }

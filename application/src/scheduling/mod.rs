@@ -32,7 +32,7 @@ mod weight;
 
 pub use context::SchedulingContext;
 pub use demand::{Demand, Load};
-pub use node_info::NodeInfo;
+pub use node_info::{NodeInfo, Taken};
 pub use nodes::Nodes;
 pub use plugin::{Basis, Check, Filter, Measure, Preference, Reason, Score, Situation};
 pub use preempt::Budget;

@@ -5,28 +5,39 @@ use super::demand::Load;
 use super::order::{Room, room};
 use std::sync::Arc;
 use steersman_domain::ledger::Resources;
-use steersman_domain::{Node, NodeLedger, Str};
+use steersman_domain::{Node, Str};
 
-/// One node: the object, what it can give, and what bound pods take.
+/// What the pods of a node take: what its stored ledger says, without the object around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// The sum of their requests.
+    pub allocated: Resources,
+    /// Taken host ports as `PROTOCOL/IP/PORT`, sorted.
+    pub host_ports: Vec<Str>,
+}
+
+/// One node: the object, what it can give, and what bound pods take. What every decision reads of many nodes stands first
+/// and together.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct NodeInfo {
-    /// The name of the node.
-    pub name: Str,
+    /// Grows with the name, so that it can be compared in its stead.
+    pub(super) order: u64,
+    pub(super) index: u32,
     /// `None` while only pods that name the node are known.
     pub node: Option<Arc<Node>>,
     /// What pods may have of it.
     pub allocatable: Resources,
     /// Kept by the same arithmetic as the stored ledger, from the pods themselves.
-    pub taken: NodeLedger,
+    pub taken: Taken,
     /// What the same pods weigh, for scores.
     pub weight: Weight,
-    /// Grows with the name, so that it can be compared in its stead.
-    pub(super) order: u64,
-    pub(super) index: u32,
-    /// The slots of its pods, in no order.
-    pub(super) pods: Vec<u32>,
     /// What its pods take, by priority, lowest first.
     pub(super) by_priority: Vec<(i32, Resources)>,
+    /// The name of the node.
+    pub name: Str,
+    /// The slots of its pods, in no order.
+    pub(super) pods: Vec<u32>,
 }
 
 impl NodeInfo {
@@ -35,7 +46,7 @@ impl NodeInfo {
             name,
             node: None,
             allocatable: Resources::default(),
-            taken: NodeLedger::default(),
+            taken: Taken::default(),
             weight: Weight::default(),
             order,
             index,

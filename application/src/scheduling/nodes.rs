@@ -4,7 +4,7 @@
 use super::class::Classes;
 use super::demand::{Demands, Load};
 use super::failures::Failures;
-use super::lookup::Lookup;
+use super::lookup::{Numbers, hash};
 use super::node_info::NodeInfo;
 use super::ranking::Rankings;
 use super::terms::Terms;
@@ -53,7 +53,7 @@ pub struct Nodes {
     /// Indexes of nodes that are gone.
     gone: Vec<u32>,
     /// What each bound pod was entered as, so that it leaves as it came.
-    slots: Lookup<Key, u32>,
+    slots: Numbers,
     bound: Vec<Option<Bound>>,
     vacant: Vec<u32>,
     pub(super) demands: Demands,
@@ -66,6 +66,8 @@ pub struct Nodes {
     pub(super) budgets: BTreeMap<Key, Budget>,
     /// Pods of each gang that have their place, by namespace and name.
     gangs: BTreeMap<(Str, Str), usize>,
+    /// How many places are only kept.
+    reserved: usize,
     /// Pods that lost a place that was kept for them, as they were entered.
     pub(super) displaced: Vec<Bound>,
     /// How many node objects there are.
@@ -76,6 +78,20 @@ pub struct Nodes {
     pub(super) improved: u64,
     /// Counts all changes.
     pub(super) changed: u64,
+}
+
+fn hash_of(pod: &Pod) -> u64 {
+    hash(&(&pod.metadata.namespace, &pod.metadata.name))
+}
+
+fn hash_of_key(key: &Key) -> u64 {
+    hash(&(&key.namespace, &key.name))
+}
+
+/// Whether the pod in a slot has this name.
+fn is(bound: &[Option<Bound>], slot: u32, namespace: &str, name: &str) -> bool {
+    let pod = bound[slot as usize].as_ref().map(|b| &b.pod.metadata);
+    pod.is_some_and(|pod| pod.name == name && pod.namespace == namespace)
 }
 
 static NO_TERMS: Terms = Terms {
@@ -116,6 +132,11 @@ impl Nodes {
     /// The number of pods that take room.
     pub fn pods(&self) -> usize {
         self.slots.len()
+    }
+
+    /// The slot of a pod.
+    fn slot(&self, key: &Key) -> Option<u32> {
+        self.slots.get(hash_of_key(key), |slot| is(&self.bound, slot, &key.namespace, &key.name))
     }
 
     pub(super) fn bound_on<'a>(&'a self, node: &'a NodeInfo) -> impl Iterator<Item = &'a Bound> + 'a {
@@ -248,7 +269,7 @@ impl Nodes {
             return self.remove_pod(&pod.key());
         }
         // What a pod takes never changes, so most changes move nothing.
-        if let Some(slot) = self.slots.get(&pod.key()).copied()
+        if let Some(slot) = self.slot(&pod.key())
             && let Some(bound) = &mut self.bound[slot as usize]
             && bound.pod.metadata.uid == pod.metadata.uid
             && self.infos[bound.node as usize].name == pod.spec.node_name
@@ -277,7 +298,11 @@ impl Nodes {
 
     /// Enters a pod on a node that is known by its index.
     pub(super) fn place(&mut self, pod: Arc<Pod>, load: Arc<Load>, terms: Option<Arc<Demand>>, at: u32) {
-        let key = pod.key();
+        let hash = hash_of(&pod);
+        let same = |slot| is(&self.bound, slot, &pod.metadata.namespace, &pod.metadata.name);
+        if self.slots.get(hash, same).is_some() {
+            self.take_pod(&pod.key());
+        }
         self.count_gang(&pod, true);
         let slot = self.vacant.pop().unwrap_or_else(|| u32::try_from(self.bound.len()).unwrap_or(u32::MAX));
         let info = &mut self.infos[at as usize];
@@ -293,7 +318,8 @@ impl Nodes {
             Some(vacant) => *vacant = Some(bound),
             None => self.bound.push(Some(bound)),
         }
-        self.slots.insert(key, slot);
+        let bound = &self.bound;
+        self.slots.insert(hash, slot, |slot| bound[slot as usize].as_ref().map_or(0, |b| hash_of(&b.pod)));
         self.rankings.changed(at);
         self.changed += 1;
     }
@@ -305,10 +331,12 @@ impl Nodes {
 
     /// Takes a pod out, as it was entered.
     pub(super) fn take_pod(&mut self, key: &Key) -> Option<Bound> {
-        let slot = self.slots.remove(key)?;
+        let slot = self.slots.remove(hash_of_key(key), |slot| is(&self.bound, slot, &key.namespace, &key.name))?;
         let bound = self.bound[slot as usize].take()?;
         self.vacant.push(slot);
-        if bound.standing != Standing::Reserved {
+        if bound.standing == Standing::Reserved {
+            self.reserved -= 1;
+        } else {
             self.count_gang(&bound.pod, false);
         }
         if let Some(count) = self.priorities.get_mut(&bound.load.priority) {
@@ -343,11 +371,12 @@ impl Nodes {
     }
 
     fn set_standing(&mut self, key: &Key, standing: Standing) {
-        if let Some(slot) = self.slots.get(key)
-            && let Some(bound) = &mut self.bound[*slot as usize]
+        if let Some(slot) = self.slot(key)
+            && let Some(bound) = &mut self.bound[slot as usize]
         {
             let before = std::mem::replace(&mut bound.standing, standing);
             let counted = [before, standing].map(|standing| standing != Standing::Reserved);
+            self.reserved = self.reserved + usize::from(counted[0]) - usize::from(counted[1]);
             if counted[0] != counted[1] {
                 let pod = bound.pod.clone();
                 self.count_gang(&pod, counted[1]);
@@ -380,17 +409,21 @@ impl Nodes {
 
     /// Whether a place is only kept for the pod.
     pub(super) fn is_reserved(&self, key: &Key) -> bool {
-        let bound = self.slots.get(key).and_then(|slot| self.bound[*slot as usize].as_ref());
+        let bound = self.slot(key).and_then(|slot| self.bound[slot as usize].as_ref());
         bound.is_some_and(|b| b.standing == Standing::Reserved)
     }
 
     /// Gives up the place that is kept for a pod; answers where it was.
-    pub(super) fn unreserve(&mut self, key: &Key) -> Option<u32> {
-        if !self.is_reserved(key) {
+    pub(super) fn unreserve(&mut self, pod: &Pod) -> Option<u32> {
+        if self.reserved == 0 {
+            return None;
+        }
+        let key = pod.key();
+        if !self.is_reserved(&key) {
             return None;
         }
         let improved = self.improved;
-        let node = self.take_pod(key).map(|bound| bound.node);
+        let node = self.take_pod(&key).map(|bound| bound.node);
         self.improved = improved;
         node
     }
@@ -398,7 +431,7 @@ impl Nodes {
     /// A pod waits for a place that others are to make on a node, says its status. Answers whether that is news.
     pub fn put_nominated(&mut self, pod: &Arc<Pod>, context: &SchedulingContext) -> bool {
         let node = &pod.status.nominated_node_name;
-        if self.slots.get(&pod.key()).is_some() || self.get(node).is_none() {
+        if self.slot(&pod.key()).is_some() || self.get(node).is_none() {
             return false;
         }
         self.heed(context);
@@ -443,14 +476,14 @@ impl Nodes {
 
     /// A bound pod as it was entered.
     pub fn bound(&self, key: &Key) -> Option<&Arc<Pod>> {
-        let slot = self.slots.get(key)?;
-        self.bound[*slot as usize].as_ref().map(|b| &b.pod)
+        let slot = self.slot(key)?;
+        self.bound[slot as usize].as_ref().map(|b| &b.pod)
     }
 
     /// The name of the node on which a pod was entered.
     pub fn node_of(&self, key: &Key) -> Option<&Str> {
-        let slot = self.slots.get(key)?;
-        self.bound[*slot as usize].as_ref().map(|b| &self.infos[b.node as usize].name)
+        let slot = self.slot(key)?;
+        self.bound[slot as usize].as_ref().map(|b| &self.infos[b.node as usize].name)
     }
 
     /// The revision of a bound pod as it was entered.

@@ -49,30 +49,44 @@ impl Index {
     }
 }
 
-/// Decisions per second.
-pub(crate) fn rate(nodes: usize, shapes: &[Value], decisions: usize) -> f64 {
-    let templates: Vec<Pod> = shapes.iter().map(pod).collect();
-    let requests: Vec<(i64, i64)> =
-        templates.iter().map(Pod::requests).map(|r| (r.cpu_milli, r.memory_bytes)).collect();
-    let (mut dice, mut index) = (Dice::new(), Index::new(nodes));
-    let (mut time, mut there) = (Duration::ZERO, Vec::new());
-    for round in 0..decisions / 1000 {
-        let batch: Vec<(Arc<Pod>, usize)> = (0..1000)
-            .map(|n| {
-                let which = dice.roll(templates.len());
-                let mut pod = templates[which].clone();
-                pod.metadata.name = format!("pod-{:08}", round * 1000 + n).into();
+/// The reference in rounds, to be measured in turns with the scheduler.
+pub(crate) struct Reference {
+    index: Index,
+    templates: Vec<Pod>,
+    requests: Vec<(i64, i64)>,
+    dice: Dice,
+    made: usize,
+    there: Vec<Key>,
+    pub(crate) times: Vec<Duration>,
+}
+
+impl Reference {
+    pub(crate) fn new(nodes: usize, shapes: &[Value]) -> Self {
+        let templates: Vec<Pod> = shapes.iter().map(pod).collect();
+        let requests = templates.iter().map(Pod::requests).map(|r| (r.cpu_milli, r.memory_bytes)).collect();
+        let (index, times) = (Index::new(nodes), Vec::new());
+        Reference { index, templates, requests, dice: Dice::new(), made: 0, there: Vec::new(), times }
+    }
+
+    /// Places so many pods, and ends as many.
+    pub(crate) fn round(&mut self, count: usize) {
+        let batch: Vec<(Arc<Pod>, usize)> = (0..count)
+            .map(|_| {
+                let which = self.dice.roll(self.templates.len());
+                let mut pod = self.templates[which].clone();
+                self.made += 1;
+                pod.metadata.name = format!("pod-{:08}", self.made).into();
                 (Arc::new(pod), which)
             })
             .collect();
         let start = Instant::now();
-        let answers: Vec<_> = batch.iter().filter_map(|(pod, which)| index.place(pod, requests[*which])).collect();
-        time += start.elapsed();
-        there.extend(black_box(answers).into_iter().map(|(pod, _)| pod.key()));
-        for _ in 0..1000.min(there.len()) {
-            let key = there.swap_remove(dice.roll(there.len()));
-            index.remove(&key);
+        let answers: Vec<_> =
+            batch.iter().filter_map(|(pod, which)| self.index.place(pod, self.requests[*which])).collect();
+        self.times.push(start.elapsed());
+        self.there.extend(black_box(answers).into_iter().map(|(pod, _)| pod.key()));
+        for _ in 0..count.min(self.there.len()) {
+            let key = self.there.swap_remove(self.dice.roll(self.there.len()));
+            self.index.remove(&key);
         }
     }
-    decisions as f64 / time.as_secs_f64()
 }

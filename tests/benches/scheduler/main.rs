@@ -12,7 +12,6 @@ mod index;
 mod world;
 
 use serde_json::{Value, json};
-use std::time::Instant;
 use world::World;
 
 fn main() {
@@ -39,21 +38,30 @@ fn shapes(profile: &str) -> Vec<Value> {
     (0..64).map(|n| world::shape(n, profile)).collect()
 }
 
+/// Pods of a round.
+const BATCH: usize = 1000;
+
 /// Decisions per second.
 fn measure(name: &str, nodes: usize, shapes: &[Value], rounds: usize) -> f64 {
+    measure_beside(name, nodes, shapes, (rounds, &mut || {}))
+}
+
+/// As [`measure`], with something that takes its turn after each round.
+fn measure_beside(name: &str, nodes: usize, shapes: &[Value], (rounds, beside): (usize, &mut dyn FnMut())) -> f64 {
     let mut world = World::new(nodes, &world::plain());
     world.fill(80);
     world.templates(shapes);
-    let (mut decided, mut time, mut placed) = (0, std::time::Duration::ZERO, 0);
+    let (mut decided, mut times, mut placed) = (0, Vec::new(), 0);
     for _ in 0..rounds {
-        let batch = world.batch(1000);
-        let start = Instant::now();
-        placed += world.schedule(&batch);
-        time += start.elapsed();
+        let batch = world.batch(BATCH);
+        let (there, time) = world.timed(&batch);
+        placed += there;
+        times.push(time);
         decided += batch.len();
         world.forget_some(batch.len());
+        beside();
     }
-    let rate = decided as f64 / time.as_secs_f64();
+    let rate = world::rate(BATCH, times);
     println!(
         "{name:<34} {rate:>10.0} decisions/s  {:>6.2} µs each, {placed} of {decided} placed, checksum {:016x}",
         1e6 / rate,
@@ -65,8 +73,10 @@ fn measure(name: &str, nodes: usize, shapes: &[Value], rounds: usize) -> f64 {
 fn room() {
     for profile in ["default-scheduler", "bin-packing"] {
         let shapes = shapes(profile);
-        let rate = measure(&format!("5,000 nodes, {profile}"), 5000, &shapes, 300);
-        let bare = index::rate(5000, &shapes, 300_000);
+        let mut reference = index::Reference::new(5000, &shapes);
+        let beside = &mut || reference.round(BATCH);
+        let rate = measure_beside(&format!("5,000 nodes, {profile}"), 5000, &shapes, (300, beside));
+        let bare = world::rate(BATCH, reference.times);
         println!(
             "{:<34} {bare:>10.0} decisions/s  the scheduler reaches {:.2} of it",
             "  a bare ordered best fit",
@@ -107,12 +117,11 @@ fn preempt() {
         })
         .collect();
     world.templates(&high);
-    let (mut decided, mut time, mut preempted, mut victims) = (0, std::time::Duration::ZERO, 0, 0);
+    let (mut decided, mut times, mut preempted, mut victims) = (0, Vec::new(), 0, 0);
     for _ in 0..40 {
         let batch = world.batch(250);
-        let start = Instant::now();
-        let ended = world.preempt(&batch);
-        time += start.elapsed();
+        let (ended, time) = world.preempt(&batch);
+        times.push(time);
         decided += batch.len();
         preempted += ended.len();
         for preemption in ended {
@@ -120,7 +129,7 @@ fn preempt() {
             world.end(&preemption.victims);
         }
     }
-    let rate = decided as f64 / time.as_secs_f64();
+    let rate = world::rate(250, times);
     println!(
         "{:<34} {rate:>10.0} decisions/s, {preempted} of {decided} preempted {victims} pods, checksum {:016x}",
         "5,000 nodes without room, preempting", world.checksum
@@ -132,16 +141,16 @@ fn gangs() {
     let mut world = World::new(5000, &world::plain());
     world.fill(80);
     world.templates(&(0..16).map(|size| world::with(size, json!({}))).collect::<Vec<_>>());
-    let (mut decided, mut time, mut placed) = (0, std::time::Duration::ZERO, 0);
+    let (mut decided, mut times, mut placed) = (0, Vec::new(), 0);
     for _ in 0..100 {
-        let batch = world.gangs(125, 8);
-        let start = Instant::now();
-        placed += world.schedule(&batch);
-        time += start.elapsed();
+        let batch = world.gangs(BATCH / 8, 8);
+        let (there, time) = world.timed(&batch);
+        placed += there;
+        times.push(time);
         decided += batch.len();
         world.forget_some(batch.len());
     }
-    let rate = decided as f64 / time.as_secs_f64();
+    let rate = world::rate(BATCH, times);
     println!(
         "{:<34} {rate:>10.0} decisions/s, {placed} of {decided} placed, checksum {:016x}",
         "5,000 nodes, gangs of eight", world.checksum

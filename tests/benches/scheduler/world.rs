@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use steersman_application::scheduling::{DefaultScheduler, Nodes, Scheduler as _, SchedulingContext, default_profiles};
 use steersman_domain::ports::{Placement, Preemption};
 use steersman_domain::{GANG, GANG_SIZE, Key, Node, Pod, Resource as _};
@@ -18,6 +19,13 @@ impl Dice {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % sides
     }
+}
+
+/// Decisions per second, from rounds of as many decisions each: those of the round in the middle, as what disturbs a machine
+/// disturbs some rounds more than others.
+pub(crate) fn rate(decisions: usize, mut rounds: Vec<Duration>) -> f64 {
+    rounds.sort_unstable();
+    decisions as f64 / rounds[rounds.len() / 2].as_secs_f64()
 }
 
 pub(crate) struct World {
@@ -115,7 +123,20 @@ impl World {
 
     /// Decides; answers how many were placed.
     pub(crate) fn schedule(&mut self, batch: &[Arc<Pod>]) -> usize {
+        self.timed(batch).0
+    }
+
+    /// As [`World::schedule`], with the time that the decisions took. What ended since the last ones, the indexes make up for
+    /// before: by one decision that is not timed.
+    pub(crate) fn timed(&mut self, batch: &[Arc<Pod>]) -> (usize, Duration) {
+        let one = self.batch(1);
+        let settled = DefaultScheduler.schedule(&mut self.nodes, &one, &self.context);
+        let start = Instant::now();
         let decisions = DefaultScheduler.schedule(&mut self.nodes, batch, &self.context);
+        let time = start.elapsed();
+        for decision in settled {
+            self.nodes.remove_pod(&decision.pod.key());
+        }
         let before = self.placed.len();
         for decision in decisions {
             if let Placement::Node(node) = &decision.placement {
@@ -123,7 +144,7 @@ impl World {
                 self.placed.push(decision.pod.key());
             }
         }
-        self.placed.len() - before
+        (self.placed.len() - before, time)
     }
 
     /// Pods of gangs, those of one gang alike.
@@ -144,9 +165,11 @@ impl World {
         batch
     }
 
-    /// Decides, and answers the preemptions.
-    pub(crate) fn preempt(&mut self, batch: &[Arc<Pod>]) -> Vec<Preemption> {
+    /// Decides, and answers the preemptions with the time that the decisions took.
+    pub(crate) fn preempt(&mut self, batch: &[Arc<Pod>]) -> (Vec<Preemption>, Duration) {
+        let start = Instant::now();
         let decisions = DefaultScheduler.schedule(&mut self.nodes, batch, &self.context);
+        let time = start.elapsed();
         let preempts = decisions.into_iter().filter_map(|decision| match decision.placement {
             Placement::Preempt(preemption) => Some(preemption),
             Placement::Node(_) | Placement::Unschedulable(_) => None,
@@ -155,7 +178,7 @@ impl World {
         for byte in all.iter().flat_map(|p| p.node.bytes()) {
             self.note(byte);
         }
-        all
+        (all, time)
     }
 
     /// Pods end.
