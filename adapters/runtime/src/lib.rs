@@ -5,7 +5,7 @@
 
 #![warn(missing_docs)]
 
-mod hook;
+mod health;
 #[cfg(target_os = "linux")]
 pub mod process;
 #[cfg(not(target_os = "linux"))]

@@ -3,8 +3,8 @@
 use crate::entity::{Omit, entity};
 use crate::ledger::Resources;
 use crate::{
-    Affinity, Condition, IntOrString, Kind, Map, ObjectMeta, PodStatus, Protocol, Quantity, Shared, Str, Time,
-    Toleration, TopologySpreadConstraint, meta,
+    Affinity, Condition, HttpHeader, IntOrString, Kind, Map, ObjectMeta, PodStatus, Probe, Protocol, Quantity, Shared,
+    Str, Time, Toleration, TopologySpreadConstraint, meta,
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,6 +74,12 @@ entity! {
         /// Only for init containers: `Always` makes a sidecar.
         restart_policy: Option<Str> = "restartPolicy",
         volume_mounts: Vec<VolumeMount> = "volumeMounts",
+        /// Whether it should be started again.
+        liveness_probe: Option<Shared<Probe>> = "livenessProbe",
+        /// Whether it takes traffic; without one, its declared ports must accept connections.
+        readiness_probe: Option<Shared<Probe>> = "readinessProbe",
+        /// Whether it has come up; until then the other two are not asked.
+        startup_probe: Option<Shared<Probe>> = "startupProbe",
         lifecycle: Option<Lifecycle> = "lifecycle",
         security_context: Option<SecurityContext> = "securityContext",
     }
@@ -174,6 +180,7 @@ entity! {
         port: IntOrString = "port",
         host: Str = "host",
         scheme: Str = "scheme",
+        http_headers: Vec<HttpHeader> = "httpHeaders",
     }
 
     /// A pause in seconds.

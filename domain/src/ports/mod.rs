@@ -2,6 +2,7 @@
 //! and pure; effect ports are async, fallible and object-safe.
 
 mod clock;
+mod health;
 mod messenger;
 mod repository;
 mod runtime;
@@ -10,6 +11,7 @@ mod spawner;
 mod store;
 
 pub use clock::*;
+pub use health::*;
 pub use messenger::*;
 pub use repository::*;
 pub use runtime::*;

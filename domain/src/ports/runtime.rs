@@ -1,5 +1,6 @@
 //! The runtime: what runs the containers of pods on a node. One port for functions, processes and OCI containers.
 
+use super::HealthMonitor;
 use crate::{Condition, Map, Str, Time, Uid};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -287,9 +288,9 @@ pub struct ExecOutput {
 ///
 /// Every call is idempotent by pod uid, container name and attempt, so that an agent which lost an answer repeats the call.
 /// Dropping a future leaves the outcome unknown; `sandboxes` then tells. Containers outlive the agent unless the runtime
-/// cannot keep them (then `sandboxes` does not list them).
+/// cannot keep them (then `sandboxes` does not list them). It looks at its own containers, as nobody else can tell how.
 #[async_trait::async_trait]
-pub trait Runtime: Send + Sync + 'static {
+pub trait Runtime: HealthMonitor {
     /// The handler by which runtime classes name it.
     fn handler(&self) -> &'static str;
 
@@ -320,9 +321,6 @@ pub trait Runtime: Send + Sync + 'static {
         command: &[String],
         timeout: Duration,
     ) -> Result<ExecOutput, RuntimeError>;
-
-    /// Sends an HTTP GET to the pod's address (for lifecycle hooks); answers the status code.
-    async fn http_get(&self, pod: &Uid, port: u16, path: &str, timeout: Duration) -> Result<u16, RuntimeError>;
 
     /// Answers when every TCP port accepts connections at the pod's address. Waits for ever; cancel-safe.
     async fn ports_open(&self, pod: &Uid, ports: &[u16]) -> Result<(), RuntimeError>;

@@ -1,9 +1,9 @@
-//! Containers: names, ports, environment, resources, mounts, hooks.
+//! Containers: names, ports, environment, resources, mounts, probes, hooks.
 
 use super::path::{Errors, Path};
 use crate::{
-    Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, IntOrString, LifecycleHandler, Map, Quantity,
-    ResourceRequirements, VolumeMount, names,
+    Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, ExecAction, HttpGetAction, IntOrString,
+    LifecycleHandler, Map, Probe, ProbeKind, Quantity, ResourceRequirements, VolumeMount, names,
 };
 use std::collections::BTreeSet;
 
@@ -57,6 +57,7 @@ pub(super) fn check<'a>(c: &'a Container, init: bool, frame: &mut Frame<'a>, pat
             }
         }
     }
+    probes(c, init && c.restart_policy.is_none(), path, errors);
     if let Some(context) = &c.security_context {
         let path = path.field("securityContext");
         for (field, id) in [("runAsUser", context.run_as_user), ("runAsGroup", context.run_as_group)] {
@@ -245,23 +246,94 @@ pub(super) fn relative(text: &str, path: &Path<'_>, errors: &mut Errors) {
     }
 }
 
-fn handler(handler: &LifecycleHandler, grace: i64, path: &Path<'_>, errors: &mut Errors) {
-    let set = [handler.exec.is_some(), handler.http_get.is_some(), handler.sleep.is_some()];
-    match set.iter().filter(|s| **s).count() + handler.extra.iter().count() {
+fn probes(c: &Container, init: bool, path: &Path<'_>, errors: &mut Errors) {
+    let fields = [
+        ("livenessProbe", &c.liveness_probe, ProbeKind::Liveness),
+        ("readinessProbe", &c.readiness_probe, ProbeKind::Readiness),
+        ("startupProbe", &c.startup_probe, ProbeKind::Startup),
+    ];
+    for (field, probe, kind) in fields {
+        let Some(probe) = probe else { continue };
+        let path = path.field(field);
+        if init {
+            errors.forbidden(&path, "may not be set for init containers without restartPolicy=Always");
+        } else {
+            self::probe(probe, kind, &path, errors);
+        }
+    }
+}
+
+fn probe(probe: &Probe, kind: ProbeKind, path: &Path<'_>, errors: &mut Errors) {
+    let set = [probe.exec.is_some(), probe.http_get.is_some(), probe.tcp_socket.is_some(), probe.grpc.is_some()];
+    one_handler(set.iter().filter(|s| **s).count() + probe.extra.iter().count(), path, errors);
+    actions((&probe.exec, &probe.http_get), path, errors);
+    if let Some(tcp) = &probe.tcp_socket {
+        port_or_name(&tcp.port, &path.field("tcpSocket").field("port"), errors);
+    }
+    if let Some(grpc) = &probe.grpc {
+        errors.port(&path.field("grpc").field("port"), grpc.port);
+    }
+    for (field, value) in [
+        ("initialDelaySeconds", probe.initial_delay_seconds),
+        ("timeoutSeconds", probe.timeout_seconds),
+        ("periodSeconds", probe.period_seconds),
+        ("successThreshold", probe.success_threshold),
+        ("failureThreshold", probe.failure_threshold),
+    ] {
+        if value < 0 {
+            errors.invalid(&path.field(field), value, "must be greater than or equal to 0");
+        }
+    }
+    if kind != ProbeKind::Readiness && probe.success_threshold > 1 {
+        errors.invalid(&path.field("successThreshold"), probe.success_threshold, "must be 1");
+    }
+    let path = path.field("terminationGracePeriodSeconds");
+    match probe.termination_grace_period_seconds {
+        Some(seconds) if kind == ProbeKind::Readiness => {
+            errors.invalid(&path, seconds, "must not be set for readinessProbes");
+        }
+        Some(seconds) if seconds <= 0 => errors.invalid(&path, seconds, "must be greater than 0"),
+        Some(_) | None => {}
+    }
+}
+
+fn one_handler(count: usize, path: &Path<'_>, errors: &mut Errors) {
+    match count {
         1 => {}
         0 => errors.required(path, "must specify a handler type"),
         _ => errors.forbidden(path, "may not specify more than 1 handler type"),
     }
-    if handler.exec.as_ref().is_some_and(|e| e.command.is_empty()) {
+}
+
+/// What hooks and probes have in common.
+fn actions((exec, http_get): (&Option<ExecAction>, &Option<HttpGetAction>), path: &Path<'_>, errors: &mut Errors) {
+    if exec.as_ref().is_some_and(|e| e.command.is_empty()) {
         errors.required(&path.field("exec").field("command"), "");
     }
-    if let Some(get) = &handler.http_get {
-        let path = path.field("httpGet");
-        port_or_name(&get.port, &path.field("port"), errors);
-        if !get.scheme.is_empty() {
-            errors.one_of(&path.field("scheme"), &get.scheme, &["HTTP", "HTTPS"]);
+    let Some(get) = http_get else { return };
+    let path = path.field("httpGet");
+    port_or_name(&get.port, &path.field("port"), errors);
+    if !get.scheme.is_empty() {
+        errors.one_of(&path.field("scheme"), &get.scheme, &["HTTP", "HTTPS"]);
+    }
+    for (at, header) in get.http_headers.iter().enumerate() {
+        let list = path.field("httpHeaders");
+        let path = list.index(at);
+        let token = |b: u8| b.is_ascii_alphanumeric() || b"-_!#$%&'*+.^`|~".contains(&b);
+        if header.name.is_empty() || !header.name.bytes().all(token) {
+            let detail = "must consist of letters, digits and '-', as in 'X-Header-Name'";
+            errors.invalid(&path.field("name"), header.name.as_str(), detail);
+        }
+        if header.value.bytes().any(|b| b.is_ascii_control()) {
+            errors.invalid(&path.field("value"), header.value.as_str(), "must be one line");
         }
     }
+}
+
+fn handler(handler: &LifecycleHandler, grace: i64, path: &Path<'_>, errors: &mut Errors) {
+    let set = [handler.exec.is_some(), handler.http_get.is_some(), handler.sleep.is_some()];
+    one_handler(set.iter().filter(|s| **s).count() + handler.extra.iter().count(), path, errors);
+    actions((&handler.exec, &handler.http_get), path, errors);
     if let Some(sleep) = &handler.sleep
         && !(0..=grace).contains(&sleep.seconds)
     {

@@ -170,6 +170,40 @@ fn pods() {
 }
 
 #[test]
+fn probes() {
+    for (patch, expected) in [
+        (
+            container(json!({"livenessProbe": {"periodSeconds": 1}})),
+            "spec.containers[0].livenessProbe: Required value: must specify a handler type",
+        ),
+        (
+            container(json!({"livenessProbe": {"tcpSocket": {"port": 80}, "grpc": {"port": 80}}})),
+            "spec.containers[0].livenessProbe: Forbidden: may not specify more than 1 handler type",
+        ),
+        (
+            container(json!({"startupProbe": {"tcpSocket": {"port": 80}, "successThreshold": 2}})),
+            "spec.containers[0].startupProbe.successThreshold: Invalid value: 2: must be 1",
+        ),
+        (
+            container(json!({"readinessProbe": {"tcpSocket": {"port": 0}, "timeoutSeconds": -1}})),
+            "spec.containers[0].readinessProbe.timeoutSeconds: Invalid value: -1: must be greater than or equal to 0",
+        ),
+        (
+            container(json!({"readinessProbe": {"grpc": {"port": 7000}, "terminationGracePeriodSeconds": 3}})),
+            "spec.containers[0].readinessProbe.terminationGracePeriodSeconds: Invalid value: 3: must not be set for readinessProbes",
+        ),
+        (
+            container(
+                json!({"livenessProbe": {"httpGet": {"port": 80, "httpHeaders": [{"name": "a b", "value": "x\ny"}]}}}),
+            ),
+            "spec.containers[0].livenessProbe.httpGet.httpHeaders[0].name: Invalid value: \"a b\"",
+        ),
+    ] {
+        breaks(Kind::Pod, patch, expected);
+    }
+}
+
+#[test]
 fn services() {
     for (patch, expected) in [
         (

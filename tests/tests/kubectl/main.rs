@@ -11,6 +11,7 @@ mod jobs;
 mod logs;
 mod nodes;
 mod objects;
+mod probes;
 mod refused;
 mod rollout;
 mod services;

@@ -187,7 +187,11 @@ impl Context {
     /// The next message; `None` once the function is asked to end and has taken all that was in its mailbox. Cancel-safe.
     pub async fn next(&mut self) -> Option<Message> {
         let _rest = self.worker.0.gauge.receive();
-        self.mailbox.recv().await.map(Message::taken)
+        loop {
+            if let Some(message) = self.mailbox.recv().await?.unless_ping() {
+                return Some(message.taken());
+            }
+        }
     }
 
     /// As [`Context::next`], for functions with a thread of their own.
@@ -196,7 +200,11 @@ impl Context {
     /// Within async code.
     pub fn next_blocking(&mut self) -> Option<Message> {
         let _rest = self.worker.0.gauge.receive();
-        self.mailbox.blocking_recv().map(Message::taken)
+        loop {
+            if let Some(message) = self.mailbox.blocking_recv()?.unless_ping() {
+                return Some(message.taken());
+            }
+        }
     }
 
     /// Answers every message by a handler, one after the other, until the function is asked to end. A message that is no

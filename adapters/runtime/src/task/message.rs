@@ -47,6 +47,8 @@ enum Body {
     Sent(Box<dyn Payload>),
     /// Asked: it is with the place of the answer.
     Asked,
+    /// Nothing but whether it arrives.
+    Ping,
 }
 
 /// A message in the hands of the function that took it.
@@ -64,6 +66,22 @@ impl Message {
 
     pub(super) fn asked(asked: Arc<dyn Asked>) -> Self {
         Message { body: Body::Asked, reply: Reply { asked: Some(asked), taken: false } }
+    }
+
+    /// A question whose answer is that a function took it out of its mailbox.
+    pub(super) fn ping(asked: Arc<dyn Asked>) -> Self {
+        Message { body: Body::Ping, reply: Reply { asked: Some(asked), taken: false } }
+    }
+
+    /// Answers a ping; gives back what is none.
+    pub(super) fn unless_ping(self) -> Option<Self> {
+        match self.body {
+            Body::Sent(_) | Body::Asked => Some(self),
+            Body::Ping => {
+                self.reply.answer(());
+                None
+            }
+        }
     }
 
     pub(crate) fn taken(mut self) -> Self {
@@ -85,7 +103,7 @@ impl Message {
         let value = match (body, &reply.asked) {
             (Body::Sent(payload), _) => open(payload),
             (Body::Asked, Some(asked)) => open_question(&**asked),
-            (Body::Asked, None) => Err(MessageError::Ended),
+            (Body::Asked | Body::Ping, _) => Err(MessageError::Ended),
         };
         match value {
             Ok(value) => Ok((value, reply)),
@@ -104,7 +122,7 @@ impl Message {
         let json = match (&self.body, &self.reply.asked) {
             (Body::Sent(payload), _) => payload.json(),
             (Body::Asked, Some(asked)) => asked.json(),
-            (Body::Asked, None) => Ok(Value::Null),
+            (Body::Asked | Body::Ping, _) => Ok(Value::Null),
         };
         json.map_err(|error| MessageError::Form(format!("the value cannot be written as JSON: {error}")))
     }

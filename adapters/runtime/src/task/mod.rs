@@ -20,6 +20,7 @@ mod watchdog;
 
 pub use context::{Context, PodIdentity, Worker, block_on};
 pub use message::{Message, Reply};
+pub use port::MAILBOX_PROBE;
 pub use registry::{BoxError, Outcome, RegisterError, Registry};
 pub use runtime::{TaskConfig, TaskRuntime};
 pub use settings::{HANG_AFTER, MAILBOX};

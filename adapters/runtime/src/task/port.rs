@@ -5,11 +5,31 @@ use super::state::{Sandbox, State};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use steersman_domain::ports::{
-    ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, LogQuery, LogStream, Runtime, RuntimeError, RuntimeEvent,
-    RuntimeEvents, SandboxRecord, SandboxSpec, VolumeContent,
+    ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthAction, HealthCheck, HealthMonitor, LogQuery,
+    LogStream, Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy,
+    VolumeContent,
 };
 use steersman_domain::{Condition, Uid};
 use tokio::sync::mpsc;
+
+/// The command of an exec probe that stands for a round trip through the mailbox of a function.
+pub const MAILBOX_PROBE: &str = "mailbox";
+
+#[async_trait::async_trait]
+impl HealthMonitor for TaskRuntime {
+    async fn check(&self, check: &HealthCheck) -> Result<(), Unhealthy> {
+        match &check.action {
+            HealthAction::Exec(command) if command[..] == [MAILBOX_PROBE] => self.round_trip(check).await,
+            HealthAction::Exec(_) => Err(Unhealthy(format!(
+                "{} is a function, which has no commands: use exec with the command [\"{MAILBOX_PROBE}\"] for a round trip \
+                 through its mailbox",
+                check.container
+            ))),
+            _ if !self.0.config.live => Err(Unhealthy("there are no sockets in virtual time".to_owned())),
+            _ => crate::health::look(check).await,
+        }
+    }
+}
 
 #[async_trait::async_trait]
 impl Runtime for TaskRuntime {
@@ -90,14 +110,6 @@ impl Runtime for TaskRuntime {
         Err(RuntimeError::Refused(format!(
             "{name} is a function: there is no program to run beside it. Ask it instead"
         )))
-    }
-
-    async fn http_get(&self, pod: &Uid, port: u16, path: &str, timeout: Duration) -> Result<u16, RuntimeError> {
-        let ip = self.0.state.lock().sandboxes.get(pod).map(|s| s.ip).ok_or_else(|| unknown(pod))?;
-        if !self.0.config.live {
-            return Err(RuntimeError::Refused("there are no sockets in virtual time".into()));
-        }
-        crate::hook::http_get(ip, port, path, timeout).await
     }
 
     async fn ports_open(&self, pod: &Uid, ports: &[u16]) -> Result<(), RuntimeError> {

@@ -3,6 +3,7 @@
 //! what has to be killed with 137; and all are started again by the same rules.
 
 use super::context::{Context, PodIdentity, Run, Worker};
+use super::exchange::{Answer, Asking};
 use super::gauge::Gauge;
 use super::log::Log;
 use super::message::Message;
@@ -18,7 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use steersman_domain::ports::{
-    Clock, ContainerRecord, ContainerSpec, Entropy, ExitRecord, RuntimeError, RuntimeEvent, SpawnHandle, Spawner,
+    Clock, ContainerRecord, ContainerSpec, Entropy, ExitRecord, HealthCheck, RuntimeError, RuntimeEvent, SpawnHandle,
+    Spawner, Unhealthy,
 };
 use steersman_domain::{Str, Uid};
 use tokio::sync::{mpsc, watch};
@@ -369,6 +371,33 @@ impl TaskRuntime {
         };
         for (name, attempt) in running {
             self.kill(pod, &name, attempt, why.to_owned());
+        }
+    }
+
+    /// A message goes through the mailbox of a container's function and comes back.
+    pub(super) async fn round_trip(&self, check: &HealthCheck) -> Result<(), Unhealthy> {
+        let slot = {
+            let state = self.0.state.lock();
+            let sandbox = state.sandboxes.get(&check.pod).ok_or_else(|| Unhealthy(unknown(&check.pod).to_string()))?;
+            if sandbox.spec.main_container != check.container {
+                let main = &sandbox.spec.main_container;
+                return Err(Unhealthy(format!("only {main} of this pod has a mailbox, {} has none", check.container)));
+            }
+            sandbox.slot.clone()
+        };
+        let asking = Asking::<(), ()>::new(());
+        slot.ping(&check.pod, Message::ping(asking.asked())).map_err(Unhealthy)?;
+        tokio::select! {
+            biased;
+            answer = asking => match answer {
+                Answer::Same(()) => Ok(()),
+                Answer::Error(error) => Err(Unhealthy(error.to_string())),
+                Answer::Json(_) | Answer::Late => Err(Unhealthy("no answer".to_owned())),
+            },
+            () = self.0.config.clock.sleep(check.timeout) => {
+                let within = check.timeout.as_secs_f64();
+                Err(Unhealthy(format!("the function did not look into its mailbox within {within} s")))
+            }
         }
     }
 

@@ -106,6 +106,19 @@ impl Slot {
         })
     }
 
+    /// Puts a ping into the mailbox of a pod; the error says why it cannot be.
+    pub(super) fn ping(&self, pod: &Uid, message: Message) -> Result<(), String> {
+        let inbox = self.inbox.read();
+        let inbox = inbox.as_ref().filter(|inbox| inbox.owner.0 == *pod);
+        let inbox = inbox.ok_or("it takes no messages")?;
+        inbox.sender.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Closed(_) => "it takes no messages".to_owned(),
+            mpsc::error::TrySendError::Full(_) => {
+                format!("its mailbox is full: {} messages wait", inbox.sender.max_capacity())
+            }
+        })
+    }
+
     /// Messages that wait, and one that is worked on; `None` when none are taken.
     fn load(&self) -> Option<usize> {
         let inbox = self.inbox.read();

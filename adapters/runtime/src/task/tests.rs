@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use steersman_domain::Time;
 use steersman_domain::ports::{
-    Clock, ContainerSpec, Identity, Limits, LogQuery, MessageError, Messenger as _, Recipient, Runtime as _,
-    RuntimeError, RuntimeEvent, RuntimeEvents, SandboxSpec, SpawnHandle, Spawner, Task,
+    Clock, ContainerSpec, HealthAction, HealthCheck, HealthMonitor as _, Identity, Limits, LogQuery, MessageError,
+    Messenger as _, Recipient, Runtime as _, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxSpec, SpawnHandle,
+    Spawner, Task,
 };
 use steersman_domain::testing::SeededEntropy;
 
@@ -307,6 +308,36 @@ async fn one_that_hangs_is_killed_and_one_that_waits_is_not() {
     }
     assert_eq!(world.exit().await, (137, "killed: no progress for 1 s (steersman.io/hang-after)".into()));
     assert_eq!(world.board.send(&to("w"), 1.into(), within()).await, Ok(()), "the other one waits for messages");
+}
+
+#[tokio::test]
+async fn a_probe_goes_through_the_mailbox_and_back() {
+    let world = World::new().await;
+    let seen = async |mut ctx: Context, (): ()| {
+        while let Some(message) = ctx.next().await {
+            message.open::<u32>().expect("a number").1.answer(1);
+        }
+    };
+    world.registry.register("test/seen", seen).expect("free");
+    world.registry.register("test/deaf", async |_: Context, (): ()| std::future::pending::<()>().await).expect("free");
+    world.start("a", "test/seen", None).await.expect("starts");
+    world.sandbox("b", &[(MAILBOX, "1")]).await.expect("room");
+    world.runtime.start_container(&spec("b", "test/deaf", None)).await.expect("starts");
+    let look = async |pod: &str, container: &str, command: &str| {
+        let (action, timeout) = (HealthAction::Exec(vec![command.into()]), Duration::from_millis(100));
+        let check =
+            HealthCheck { pod: pod.into(), container: container.into(), ip: Ipv4Addr::LOCALHOST, action, timeout };
+        world.runtime.check(&check).await.map_err(|error| error.0)
+    };
+    assert_eq!(look("a", "main", "mailbox").await, Ok(()));
+    assert_eq!(world.board.address(&to("a")).ask::<u32>(7_u32).await, Ok(1), "no ping shows");
+    let why =
+        async |pod: &str, container: &str, command: &str| look(pod, container, command).await.expect_err("unwell");
+    assert!(why("b", "main", "mailbox").await.contains("did not look into its mailbox within 0.1 s"));
+    assert!(why("b", "main", "mailbox").await.contains("its mailbox is full: 1 messages wait"));
+    assert!(why("a", "main", "cat").await.contains("use exec with the command [\"mailbox\"]"));
+    assert!(why("a", "side", "mailbox").await.contains("only main of this pod has a mailbox"));
+    assert!(why("c", "main", "mailbox").await.contains("not known"));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use crate::world::{PATIENCE, Pod, Shared, World, program};
 use rustix::io::Errno;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use steersman_domain::ports::{ContainerSpec, Identity, Runtime, RuntimeError};
+use steersman_domain::ports::{ContainerSpec, HealthAction, HealthCheck, HealthMonitor, Identity, Runtime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -188,7 +188,7 @@ async fn open_ports_are_noticed_promptly() {
 }
 
 #[tokio::test]
-async fn hooks_ask_the_pod_by_http() {
+async fn hooks_and_probes_ask_the_pod_by_http() {
     let world = World::new().await;
     let pod = world.pod("http").await;
     let listener = TcpListener::bind((pod.ip, 0)).await.unwrap();
@@ -201,8 +201,18 @@ async fn hooks_ask_the_pod_by_http() {
         let answer: &[u8] = if fits { b"HTTP/1.1 201 Made\r\n\r\n" } else { b"HTTP/1.1 400 No\r\n\r\n" };
         stream.write_all(answer).await.unwrap();
     });
-    let port = address.port();
-    assert_eq!(world.runtime().http_get(&pod.uid, port, "/ready?now", PATIENCE).await, Ok(201));
-    let nobody = world.runtime().http_get(&pod.uid, 1, "/", PATIENCE).await;
-    assert!(matches!(nobody, Err(RuntimeError::Unavailable(_))), "{nobody:?}");
+    let look = async |port: u16| {
+        let action = HealthAction::Http {
+            tls: false,
+            host: Default::default(),
+            port,
+            path: "/ready?now".into(),
+            headers: Vec::new(),
+        };
+        let (ip, timeout) = (pod.ip, PATIENCE);
+        let check = HealthCheck { pod: pod.uid.clone(), container: "app".into(), ip, action, timeout };
+        world.runtime().check(&check).await
+    };
+    assert_eq!(look(address.port()).await, Ok(()));
+    assert!(look(1).await.unwrap_err().0.contains("cannot connect to"), "nobody listens");
 }

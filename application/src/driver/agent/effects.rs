@@ -147,7 +147,7 @@ async fn try_volumes(context: &Context, runtime: &Arc<dyn Runtime>, keys: Vec<Ke
     Ok(())
 }
 
-/// What a start needs beside the context.
+/// What a start, or a stop, needs beside the context.
 pub(super) struct Start {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) ip: Ipv4Addr,
@@ -183,7 +183,7 @@ pub(super) async fn start(context: Context, start: Start) {
     context.inbox.observed(Observation::Started { record, image: container.image.clone(), hook: hook.is_some() });
     let Some(hook) = hook else { return };
     let uid = &context.pod.metadata.uid;
-    match run_hook((&**runtime, &*context.shared.clock), uid, container, hook, POST_START).await {
+    match run_hook((&**runtime, &*context.shared.clock), (uid, start.ip), container, hook, POST_START).await {
         Ok(()) => context.inbox.observed(Observation::HookDone { container: name.clone(), attempt: *attempt }),
         Err(error) => {
             context.tell(Told::warning("FailedPostStartHook", name, format!("PostStartHook failed: {error}")));
@@ -283,13 +283,12 @@ pub(super) async fn drain(context: Context, within: Duration) {
 /// Runs preStop, then ends the container by the deadline, which may move closer meanwhile.
 pub(super) async fn stop(
     context: Context,
-    runtime: Arc<dyn Runtime>,
-    container: Sub<Container>,
-    attempt: u32,
+    Start { runtime, ip, container, attempt }: Start,
+    why: String,
     mut deadline: watch::Receiver<Time>,
 ) {
     let (uid, name) = (&context.pod.metadata.uid, &container.name);
-    context.tell(Told::normal("Killing", name, format!("Stopping container {name}")));
+    context.tell(Told::normal("Killing", name, why));
     let hook = container.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref());
     let mut least = Duration::ZERO;
     let left = deadline.borrow().since(context.now());
@@ -297,7 +296,7 @@ pub(super) async fn stop(
         least = LEAST_GRACE;
         let outcome = tokio::select! {
             biased;
-            outcome = run_hook((&*runtime, &*context.shared.clock), uid, &container, hook, left) => outcome,
+            outcome = run_hook((&*runtime, &*context.shared.clock), (uid, ip), &container, hook, left) => outcome,
             () = passed(&context, deadline.clone()) => Err("it did not end within the grace period".to_owned()),
         };
         if let Err(error) = outcome {

@@ -14,11 +14,16 @@ pub const READY_AFTER: &str = "steersman.io/simulated-ready-after";
 /// The annotation of a pod that says how long after SIGTERM its simulated containers end.
 pub const STOP_AFTER: &str = "steersman.io/simulated-stop-after";
 
+/// The annotation of a pod that says how long after their start its simulated containers begin to fail liveness probes.
+pub const UNWELL_AFTER: &str = "steersman.io/simulated-unwell-after";
+
 /// How one attempt of a container lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SimulatedLife {
     /// From the start until declared ports accept connections.
     pub ports_open_after: Duration,
+    /// From the start until probes find it unwell; `None`: never.
+    pub unwell_after: Option<Duration>,
     /// Ends by itself after this long with this exit code.
     pub exit: Option<(Duration, i32)>,
     /// How long it takes to end after SIGTERM; longer than the grace: it is killed.
@@ -33,6 +38,7 @@ pub(super) struct Annotated {
     exit: Option<(Duration, i32)>,
     ready_after: Option<Duration>,
     stop_after: Option<Duration>,
+    unwell_after: Option<Duration>,
 }
 
 /// The value of an annotation.
@@ -65,6 +71,7 @@ impl Annotated {
             exit: run_for.map(|after| (after, code.unwrap_or(0))),
             ready_after: value(annotations, READY_AFTER, spans::read)?,
             stop_after: value(annotations, STOP_AFTER, spans::read)?,
+            unwell_after: value(annotations, UNWELL_AFTER, spans::read)?,
         })
     }
 
@@ -75,6 +82,7 @@ impl Annotated {
             exit,
             ports_open_after: self.ready_after.unwrap_or(life.ports_open_after),
             ends_in: self.stop_after.unwrap_or(life.ends_in),
+            unwell_after: self.unwell_after.or(life.unwell_after),
             ..life
         }
     }
@@ -93,8 +101,14 @@ mod tests {
     fn annotations_are_read() {
         let secs = Duration::from_secs;
         assert_eq!(read(&[]), Ok(Annotated::default()));
-        let all = read(&[(RUN_FOR, "1m30s"), (EXIT_CODE, "3"), (READY_AFTER, "5s"), (STOP_AFTER, "2")]);
-        let wanted = Annotated { exit: Some((secs(90), 3)), ready_after: Some(secs(5)), stop_after: Some(secs(2)) };
+        let all =
+            read(&[(RUN_FOR, "1m30s"), (EXIT_CODE, "3"), (READY_AFTER, "5s"), (STOP_AFTER, "2"), (UNWELL_AFTER, "7s")]);
+        let wanted = Annotated {
+            exit: Some((secs(90), 3)),
+            ready_after: Some(secs(5)),
+            stop_after: Some(secs(2)),
+            unwell_after: Some(secs(7)),
+        };
         assert_eq!(all, Ok(wanted));
         assert_eq!(read(&[(RUN_FOR, "10")]).map(|read| read.exit), Ok(Some((secs(10), 0))));
     }

@@ -2,8 +2,8 @@
 //! machine (`next`), has a [`Runtime`] do it, and writes what came of it into their status.
 //!
 //! It uses the API as everyone does and keeps nothing on disk: after a restart, or a crash, it takes over from the objects
-//! and from what the runtimes still hold. It does not pull images, probe by `readinessProbe` or `livenessProbe` (declared
-//! ports stand in for readiness), or evict pods.
+//! and from what the runtimes still hold. It looks after their health by their probes; where none says
+//! whether a container is ready, its declared ports must accept connections. It does not pull images or evict pods.
 
 mod backoff;
 mod config;
@@ -20,6 +20,7 @@ mod next;
 mod node;
 mod observe;
 mod pods;
+mod probes;
 mod restore;
 mod service_env;
 mod shared;
@@ -38,7 +39,7 @@ mod tests;
 
 pub use config::AgentConfig;
 pub use expand::expand;
-pub use life::{EXIT_CODE, READY_AFTER, RUN_FOR, STOP_AFTER, SimulatedLife};
+pub use life::{EXIT_CODE, READY_AFTER, RUN_FOR, STOP_AFTER, SimulatedLife, UNWELL_AFTER};
 pub use logs::AgentLogs;
 pub use node::LEASE_NAMESPACE;
 pub use simulated::{Script, SimulatedConfig, SimulatedRuntime};

@@ -4,11 +4,11 @@
 use super::backoff;
 use super::ending;
 use super::state::{
-    Block, ContainerPhase, ContainerRun, EndCause, PodRuntimeState, Progress, Release, Role, SandboxState,
+    Block, ContainerPhase, ContainerRun, EndCause, PodRuntimeState, Progress, Release, Role, Running, SandboxState,
     all_containers, policy, tcp_ports,
 };
 use std::time::Duration;
-use steersman_domain::{Container, Pod, PodPhase, Str, Time};
+use steersman_domain::{Container, Pod, PodPhase, ProbeKind, Str, Time};
 
 /// One thing to do. Each is begun at once and observed later; none blocks the next decision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,12 @@ pub(super) enum Step {
     ProbePorts {
         container: Str,
         attempt: u32,
+    },
+    /// Look at it by a probe, again and again.
+    Watch {
+        container: Str,
+        attempt: u32,
+        probe: ProbeKind,
     },
     /// The end of the pod begins.
     Begin {
@@ -177,7 +183,7 @@ fn containers(pod: &Pod, observed: &PodRuntimeState, now: Time, mut until: Earli
         let passed = match role {
             Role::Main => true,
             // A sidecar that crashes later holds nobody back: what counts is that it was up once.
-            Role::Sidecar => sidecar_was_up(run),
+            Role::Sidecar => sidecar_was_up(container, run),
             Role::Init => init_succeeded(run),
         };
         if !passed {
@@ -188,9 +194,9 @@ fn containers(pod: &Pod, observed: &PodRuntimeState, now: Time, mut until: Earli
 }
 
 /// Whether a sidecar came up at least once.
-pub(super) fn sidecar_was_up(run: &ContainerRun) -> bool {
+pub(super) fn sidecar_was_up(container: &Container, run: &ContainerRun) -> bool {
     match &run.phase {
-        ContainerPhase::Running(r) => r.hook_done,
+        ContainerPhase::Running(r) => r.is_up(container),
         ContainerPhase::Waiting { .. } | ContainerPhase::Starting | ContainerPhase::Exited(_) => run.ever_started(),
     }
 }
@@ -213,17 +219,17 @@ fn drive(
         ContainerPhase::Waiting { blocked } => is_due(blocked.as_ref(), now, until).then(start).flatten(),
         ContainerPhase::Starting => None,
         ContainerPhase::Running(r) => {
-            if r.image != container.image && role != Role::Init {
+            let unwell = r.unwell();
+            if unwell.is_some() || r.image != container.image && role != Role::Init {
                 let later = r.stop_retry_at.filter(|at| now < *at);
                 later.into_iter().for_each(|at| until.add(at));
                 return (!r.stopping && later.is_none()).then(|| Step::Stop {
                     container: container.name.clone(),
                     attempt: run.attempt,
-                    deadline: now.after(grace(pod)),
+                    deadline: now.after(grace_after(pod, container, unwell)),
                 });
             }
-            let probe = r.hook_done && r.ports == Progress::Todo && !tcp_ports(container).is_empty();
-            probe.then(|| Step::ProbePorts { container: container.name.clone(), attempt: run.attempt })
+            look(container, (run.attempt, r))
         }
         ContainerPhase::Exited(end) => {
             if !policy(pod, role).restarts(end.exit_code.0) {
@@ -237,6 +243,31 @@ fn drive(
             None
         }
     }
+}
+
+/// The grace of a container that a probe ends, or nothing but a new image.
+fn grace_after(pod: &Pod, container: &Container, unwell: Option<ProbeKind>) -> Duration {
+    let probe = unwell.and_then(|kind| container.probe(kind));
+    let own = probe.and_then(|p| p.termination_grace_period_seconds).and_then(|s| u64::try_from(s).ok());
+    own.map_or_else(|| grace(pod), Duration::from_secs)
+}
+
+/// The next thing to look at of a container that runs: its ports, where no probe says whether it is ready, and by its probes.
+fn look(container: &Container, (attempt, r): (u32, &Running)) -> Option<Step> {
+    if !r.hook_done || r.stopping {
+        return None;
+    }
+    let name = || container.name.clone();
+    if r.ports == Progress::Todo && container.readiness_probe.is_none() && !tcp_ports(container).is_empty() {
+        return Some(Step::ProbePorts { container: name(), attempt });
+    }
+    let due = |kind: &ProbeKind| {
+        container.probe(*kind).is_some()
+            && !r.probes.of(*kind).watched
+            && (*kind == ProbeKind::Startup) != r.is_up(container)
+    };
+    let probe = ProbeKind::ALL.into_iter().find(due)?;
+    Some(Step::Watch { container: name(), attempt, probe })
 }
 
 /// How the pod came out, once no container but sidecars will run again: `Succeeded` or `Failed`.

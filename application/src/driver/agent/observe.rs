@@ -4,13 +4,13 @@
 use super::backoff;
 use super::next::Step;
 use super::state::{
-    Block, ContainerPhase, ContainerRun, End, EndCause, INTERRUPTED, PodRuntimeState, Progress, Release, Role, Running,
-    SandboxState, VolumesState, container_id, find_container, terminated, unknown_end,
+    Block, ContainerPhase, ContainerRun, End, EndCause, INTERRUPTED, PodRuntimeState, Probes, Progress, Release, Role,
+    Running, SandboxState, VolumesState, container_id, find_container, terminated, unknown_end,
 };
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use steersman_domain::ports::ContainerRecord;
-use steersman_domain::{AlwaysI32, ContainerStateTerminated, Pod, Str, Time};
+use steersman_domain::{AlwaysI32, ContainerStateTerminated, Pod, ProbeKind, Str, Time};
 
 /// Why a container did not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +50,13 @@ pub(super) enum Observation {
     PortsOpen {
         container: Str,
         attempt: u32,
+    },
+    /// A probe found a container well, or unwell.
+    Health {
+        container: Str,
+        attempt: u32,
+        probe: ProbeKind,
+        well: bool,
     },
     /// A container ended, as an event or as the answer to a stop.
     Exited {
@@ -99,6 +106,11 @@ impl PodRuntimeState {
                     r.ports = Progress::Doing;
                 }
             }
+            Step::Watch { container, attempt, probe } => {
+                if let Some(r) = self.running(container, *attempt) {
+                    r.probes.of_mut(*probe).watched = true;
+                }
+            }
             Step::Begin { cause, deadline } => self.begin_end(*cause, *deadline),
             Step::Drain { until } => {
                 if let Some(end) = &mut self.end {
@@ -142,6 +154,11 @@ impl PodRuntimeState {
             Observation::PortsOpen { container, attempt } => {
                 if let Some(r) = self.running(&container, attempt) {
                     r.ports = Progress::Done;
+                }
+            }
+            Observation::Health { container, attempt, probe, well } => {
+                if let Some(r) = self.running(&container, attempt) {
+                    r.probes.of_mut(probe).well = Some(well);
                 }
             }
             Observation::Exited { record } => self.exited(pod, &record),
@@ -252,6 +269,7 @@ impl PodRuntimeState {
             started_at: record.started_at,
             hook_done: !hook,
             ports: Progress::Todo,
+            probes: Probes::default(),
             stopping: false,
             stop_retry_at: None,
         });

@@ -2,7 +2,7 @@
 //! runtime still holds, if any. Pure.
 
 use super::state::{
-    ContainerPhase, ContainerRun, INTERRUPTED, PodRuntimeState, Progress, Release, Role, Running, SandboxState,
+    ContainerPhase, ContainerRun, INTERRUPTED, PodRuntimeState, Probes, Progress, Release, Role, Running, SandboxState,
     UNKNOWN_END, all_containers, container_id, terminated, unknown_end,
 };
 use steersman_domain::ports::{ContainerRecord, SandboxRecord};
@@ -64,6 +64,7 @@ fn adopt(
             started_at: record.started_at,
             hook_done: true,
             ports: if was_ready { Progress::Done } else { Progress::Todo },
+            probes: Probes::known(same && status.is_some_and(|s| s.started == Some(true)), was_ready),
             stopping: false,
             stop_retry_at: None,
         }),

@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use steersman_domain::ports::{
-    Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, LogQuery, LogStream, Runtime, RuntimeError,
-    RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, VolumeContent,
+    Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthCheck, HealthMonitor, LogQuery, LogStream,
+    Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy, VolumeContent,
 };
 use steersman_domain::{Condition, Str, Time, Uid};
 use tokio::sync::{mpsc, watch};
@@ -199,6 +199,27 @@ impl SimulatedRuntime {
     }
 }
 
+/// What runs is well from when its ports are open until its life says otherwise, however it is looked at.
+#[async_trait::async_trait]
+impl HealthMonitor for SimulatedRuntime {
+    async fn check(&self, check: &HealthCheck) -> Result<(), Unhealthy> {
+        let mut state = self.lock();
+        let container = state.sandboxes.get_mut(&check.pod).and_then(|s| s.find(&check.container));
+        let Some(container) = container.filter(|c| c.record.exit.is_none()) else {
+            return Err(Unhealthy("it does not run".to_owned()));
+        };
+        let age = self.0.clock.now().since(container.record.started_at);
+        let life = &container.life;
+        if age < life.ports_open_after {
+            return Err(Unhealthy("it has not opened its ports yet".to_owned()));
+        }
+        match life.unwell_after.filter(|after| age >= *after) {
+            Some(after) => Err(Unhealthy(format!("unwell from {} s on", after.as_secs()))),
+            None => Ok(()),
+        }
+    }
+}
+
 #[async_trait::async_trait]
 impl Runtime for SimulatedRuntime {
     fn handler(&self) -> &'static str {
@@ -296,11 +317,6 @@ impl Runtime for SimulatedRuntime {
     async fn exec(&self, pod: &Uid, name: &str, _: &[String], _: Duration) -> Result<ExecOutput, RuntimeError> {
         self.running(pod, name)?;
         Ok(ExecOutput { exit_code: 0, output: Vec::new() })
-    }
-
-    async fn http_get(&self, pod: &Uid, _: u16, _: &str, _: Duration) -> Result<u16, RuntimeError> {
-        let known = self.lock().sandboxes.contains_key(pod);
-        if known { Ok(200) } else { Err(unknown(pod)) }
     }
 
     async fn ports_open(&self, pod: &Uid, _ports: &[u16]) -> Result<(), RuntimeError> {

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use steersman_domain::ports::{ContainerRecord, ExitRecord};
-use steersman_domain::{AlwaysI32, Container, ContainerStateTerminated, Pod, Protocol, RestartPolicy, Str, Time};
+use steersman_domain::{
+    AlwaysI32, Container, ContainerStateTerminated, Pod, ProbeKind, Protocol, RestartPolicy, Str, Time,
+};
 
 /// The reason that ends of containers carry when the agent itself was stopped in order. Such containers start again with
 /// the next agent whatever their restart policy, because nothing was wrong with them.
@@ -95,6 +97,47 @@ pub(super) enum Progress {
     Done,
 }
 
+/// What a probe has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Somebody looks.
+    pub(super) watched: bool,
+    /// `None`: not known yet.
+    pub(super) well: Option<bool>,
+}
+
+/// What the probes of a container have found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Probes {
+    startup: Look,
+    liveness: Look,
+    readiness: Look,
+}
+
+impl Probes {
+    /// As an agent finds them that takes over.
+    pub(super) fn known(started: bool, ready: bool) -> Self {
+        let found = |well: bool| Look { watched: false, well: well.then_some(true) };
+        Probes { startup: found(started), liveness: Look::default(), readiness: found(ready) }
+    }
+
+    pub(super) fn of(&self, kind: ProbeKind) -> &Look {
+        match kind {
+            ProbeKind::Startup => &self.startup,
+            ProbeKind::Liveness => &self.liveness,
+            ProbeKind::Readiness => &self.readiness,
+        }
+    }
+
+    pub(super) fn of_mut(&mut self, kind: ProbeKind) -> &mut Look {
+        match kind {
+            ProbeKind::Startup => &mut self.startup,
+            ProbeKind::Liveness => &mut self.liveness,
+            ProbeKind::Readiness => &mut self.readiness,
+        }
+    }
+}
+
 /// A container that runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Running {
@@ -106,10 +149,24 @@ pub(super) struct Running {
     pub(super) hook_done: bool,
     /// Whether the declared ports accept connections.
     pub(super) ports: Progress,
+    /// What the probes have found.
+    pub(super) probes: Probes,
     /// It has been told to end.
     pub(super) stopping: bool,
     /// A stop failed; not tried again before.
     pub(super) stop_retry_at: Option<Time>,
+}
+
+impl Running {
+    /// Whether it has come up: its hook has ended, and its startup probe, if it has one, found it well.
+    pub(super) fn is_up(&self, container: &Container) -> bool {
+        self.hook_done && (container.startup_probe.is_none() || self.probes.startup.well == Some(true))
+    }
+
+    /// The probe for which it has to be started again.
+    pub(super) fn unwell(&self) -> Option<ProbeKind> {
+        [ProbeKind::Startup, ProbeKind::Liveness].into_iter().find(|kind| self.probes.of(*kind).well == Some(false))
+    }
 }
 
 /// Where a container is.

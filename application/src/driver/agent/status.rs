@@ -11,7 +11,7 @@ use super::state::{
 use steersman_domain::meta::{self, set_condition};
 use steersman_domain::{
     AlwaysBool, AlwaysI32, AlwaysStr, Condition, Container, ContainerState, ContainerStateRunning,
-    ContainerStateWaiting, ContainerStatus, Pod, PodIp, PodPhase, PodStatus, Str, Time,
+    ContainerStateWaiting, ContainerStatus, Pod, PodIp, PodPhase, PodStatus, ProbeKind, Str, Time,
 };
 
 /// The conditions that the agent alone writes.
@@ -145,11 +145,16 @@ fn running_phase(pod: &Pod, observed: &PodRuntimeState) -> PodPhase {
     if pod.spec.containers.iter().all(|c| started(c)) { PodPhase::Running } else { PodPhase::Pending }
 }
 
-/// Whether a container takes traffic: it runs, its hook has ended, and its declared ports accept connections.
+/// Whether a container takes traffic: it runs, has come up, and its readiness probe found it well; without one, its declared
+/// ports accept connections.
 fn is_ready(container: &Container, run: &ContainerRun) -> bool {
     match &run.phase {
         ContainerPhase::Running(r) => {
-            r.hook_done && !r.stopping && (r.ports == Progress::Done || tcp_ports(container).is_empty())
+            let takes = match &container.readiness_probe {
+                Some(_) => r.probes.of(ProbeKind::Readiness).well == Some(true),
+                None => r.ports == Progress::Done || tcp_ports(container).is_empty(),
+            };
+            r.is_up(container) && !r.stopping && takes
         }
         ContainerPhase::Waiting { .. } | ContainerPhase::Starting | ContainerPhase::Exited(_) => false,
     }
@@ -176,7 +181,7 @@ fn container_status(
         ContainerPhase::Running(r) => &r.image,
         ContainerPhase::Waiting { .. } | ContainerPhase::Starting | ContainerPhase::Exited(_) => &container.image,
     };
-    let started = matches!(&run.phase, ContainerPhase::Running(r) if r.hook_done);
+    let started = matches!(&run.phase, ContainerPhase::Running(r) if r.is_up(container));
     ContainerStatus {
         name: container.name.clone(),
         state,
@@ -263,13 +268,13 @@ fn waiting_for_frame(pod: &Pod, observed: &PodRuntimeState) -> ContainerState {
 }
 
 fn incomplete(pod: &Pod, observed: &PodRuntimeState) -> Vec<Str> {
-    let done = |role: Role, run: &ContainerRun| match role {
+    let done = |(role, container): (Role, &Container), run: &ContainerRun| match role {
         Role::Init => init_succeeded(run),
-        Role::Sidecar => sidecar_was_up(run),
+        Role::Sidecar => sidecar_was_up(container, run),
         Role::Main => true,
     };
     all_containers(pod)
-        .filter(|(role, c)| !observed.run(&c.name).is_some_and(|run| done(*role, run)))
+        .filter(|(role, c)| !observed.run(&c.name).is_some_and(|run| done((*role, c), run)))
         .map(|(_, c)| c.name.clone())
         .collect()
 }

@@ -7,6 +7,7 @@ use super::events::Told;
 use super::inbox::Inbox;
 use super::next::{Step, deletion_grace, next};
 use super::observe::{Observation, StartFailure};
+use super::probes::{self, Watch};
 use super::shared::{Shared, View};
 use super::state::{ContainerPhase, EndCause, PodRuntimeState, Role, all_containers, find_container, policy};
 use super::status::{back_off_message, contested, merge, renew_transitions, status};
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use steersman_domain::ports::Runtime;
-use steersman_domain::{Container, Pod, PodStatus, Shared as Sub, Str, Time, meta};
+use steersman_domain::{Container, Pod, PodStatus, ProbeKind, Shared as Sub, Str, Time, meta};
 use tokio::sync::watch;
 
 /// A task that may be under way; a newer one of the same kind replaces it.
@@ -26,6 +27,7 @@ enum Effect {
     Volumes,
     Start(Str),
     Ports(Str),
+    Watch(Str, ProbeKind),
     Drain,
     Stop(Str),
 }
@@ -153,6 +155,7 @@ impl Worker {
             | Observation::StartFailed { .. }
             | Observation::HookDone { .. }
             | Observation::PortsOpen { .. }
+            | Observation::Health { .. }
             | Observation::Vanished { .. }
             | Observation::StopFailed { .. }
             | Observation::Drained
@@ -169,6 +172,9 @@ impl Worker {
         let before = subject.as_ref().and_then(|name| self.state.run(name)).cloned();
         self.state.observe(&self.pod, observation, now);
         self.set_deadline();
+        if let Some(name) = &subject {
+            self.end_watches(name);
+        }
         if let Some(name) = subject
             && before.as_ref() != self.state.run(&name)
         {
@@ -194,6 +200,7 @@ impl Worker {
             | Observation::StartFailed { .. }
             | Observation::HookDone { .. }
             | Observation::PortsOpen { .. }
+            | Observation::Health { .. }
             | Observation::Vanished { .. }
             | Observation::StopFailed { .. }
             | Observation::Drained
@@ -251,6 +258,7 @@ impl Worker {
                 let task = effects::probe_ports(self.context(), runtime, spec, attempt);
                 self.spawn(Effect::Ports(container), Box::pin(task));
             }
+            Step::Watch { container, attempt, probe } => self.watch(&container, attempt, probe),
             Step::Begin { cause, .. } => {
                 if cause == EndCause::DeadlineExceeded && !self.pod.is_terminal() {
                     let message = "Pod was active on the node longer than the specified deadline";
@@ -265,11 +273,18 @@ impl Worker {
                 self.spawn(Effect::Drain, Box::pin(effects::drain(self.context(), within)));
             }
             Step::Stop { container, attempt, deadline } => {
-                let (Some(runtime), Some(spec)) = (self.runtime(), self.container(&container)) else { return };
+                let (Some(runtime), Some(spec), Some(ip)) =
+                    (self.runtime(), self.container(&container), self.state.sandbox.ip())
+                else {
+                    return;
+                };
                 // A postStart hook that still runs ends with its container.
                 self.effects.remove(&Effect::Start(container.clone()));
+                self.end_watches(&container);
                 self.deadline.send_replace(deadline);
-                let task = effects::stop(self.context(), runtime, spec, attempt, self.deadline.subscribe());
+                let why = self.why_it_ends(&container);
+                let what = effects::Start { runtime, ip, container: spec, attempt };
+                let task = effects::stop(self.context(), what, why, self.deadline.subscribe());
                 self.spawn(Effect::Stop(container), Box::pin(task));
             }
             Step::RemoveSandbox { handler } => match self.shared.runtimes.get(handler).cloned() {
@@ -301,6 +316,39 @@ impl Worker {
         self.effects.remove(&Effect::Ports(name.clone()));
         self.effects.remove(&Effect::Stop(name.clone()));
         self.spawn(Effect::Start(name.clone()), Box::pin(effects::start(self.context(), start)));
+    }
+
+    fn watch(&mut self, name: &Str, attempt: u32, kind: ProbeKind) {
+        let (Some(runtime), Some(container), Some(ip)) =
+            (self.runtime(), self.container(name), self.state.sandbox.ip())
+        else {
+            return;
+        };
+        let Some(ContainerPhase::Running(running)) = self.state.run(name).map(|run| &run.phase) else { return };
+        let (started_at, well) = (running.started_at, running.probes.of(kind).well);
+        let watch = Watch { runtime, ip, container, attempt, kind, started_at, well };
+        self.spawn(Effect::Watch(name.clone(), kind), Box::pin(probes::watch(self.context(), watch)));
+    }
+
+    /// Nobody looks any more at a container that has ended, or is about to.
+    fn end_watches(&mut self, name: &Str) {
+        for kind in ProbeKind::ALL {
+            self.effects.remove(&Effect::Watch(name.clone(), kind));
+        }
+    }
+
+    /// Why a container is stopped, as events tell it.
+    fn why_it_ends(&self, name: &str) -> String {
+        let unwell = match self.state.run(name).map(|run| &run.phase) {
+            Some(ContainerPhase::Running(running)) if self.state.end.is_none() => running.unwell(),
+            _ => None,
+        };
+        match unwell {
+            Some(kind) => {
+                format!("Container {name} failed {} probe, will be restarted", kind.name().to_ascii_lowercase())
+            }
+            None => format!("Stopping container {name}"),
+        }
     }
 
     fn spawn(&mut self, effect: Effect, task: Task) {

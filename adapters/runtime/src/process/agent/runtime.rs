@@ -7,14 +7,26 @@ use async_trait::async_trait;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use steersman_domain::ports::{
-    ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, LogQuery, LogStream, Runtime, RuntimeError, RuntimeEvent,
-    RuntimeEvents, SandboxRecord, SandboxSpec, VolumeContent,
+    ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthAction, HealthCheck, HealthMonitor, LogQuery,
+    LogStream, Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy,
+    VolumeContent,
 };
 use steersman_domain::{Condition, Uid};
 use tokio::sync::mpsc;
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[async_trait]
+impl HealthMonitor for ProcessRuntime {
+    async fn check(&self, check: &HealthCheck) -> Result<(), Unhealthy> {
+        let HealthAction::Exec(command) = &check.action else { return crate::health::look(check).await };
+        match self.exec(&check.pod, &check.container, command, check.timeout).await {
+            Ok(ran) => crate::health::ran(ran.exit_code, &ran.output),
+            Err(error) => Err(Unhealthy(error.to_string())),
+        }
+    }
 }
 
 #[async_trait]
@@ -99,10 +111,6 @@ impl Runtime for ProcessRuntime {
             Reply::Executed { exit_code, output } => Ok(ExecOutput { exit_code, output }),
             other => Err(unexpected(&other)),
         }
-    }
-
-    async fn http_get(&self, pod: &Uid, port: u16, path: &str, timeout: Duration) -> Result<u16, RuntimeError> {
-        crate::hook::http_get(self.inner.pod(pod)?.sandbox.ip, port, path, timeout).await
     }
 
     async fn ports_open(&self, pod: &Uid, ports: &[u16]) -> Result<(), RuntimeError> {

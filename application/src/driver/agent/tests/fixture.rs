@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steersman_domain::ports::{
-    Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, LogQuery, LogStream, Runtime, RuntimeError,
-    RuntimeEvents, SandboxRecord, SandboxSpec, VolumeContent,
+    Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthAction, HealthCheck, HealthMonitor, LogQuery,
+    LogStream, Runtime, RuntimeError, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy, VolumeContent,
 };
 use steersman_domain::testing::{ManualClock, SeededEntropy};
 use steersman_domain::{Condition, Key, Kind, Object, Pod, Uid};
@@ -54,6 +54,16 @@ pub(super) struct ScriptedRuntime {
     pub(super) refusals: Mutex<Vec<RuntimeError>>,
     /// The specifications of all starts.
     pub(super) starts: Mutex<Vec<ContainerSpec>>,
+}
+
+#[async_trait::async_trait]
+impl HealthMonitor for ScriptedRuntime {
+    async fn check(&self, check: &HealthCheck) -> Result<(), Unhealthy> {
+        if let HealthAction::Http { port, path, .. } = &check.action {
+            self.journal.note(format!("get {port}{path}"));
+        }
+        self.inner.check(check).await
+    }
 }
 
 #[async_trait::async_trait]
@@ -104,11 +114,6 @@ impl Runtime for ScriptedRuntime {
     ) -> Result<ExecOutput, RuntimeError> {
         self.journal.note(format!("exec {name} {}", command.join(" ")));
         self.inner.exec(pod, name, command, timeout).await
-    }
-
-    async fn http_get(&self, pod: &Uid, port: u16, path: &str, timeout: Duration) -> Result<u16, RuntimeError> {
-        self.journal.note(format!("get {port}{path}"));
-        self.inner.http_get(pod, port, path, timeout).await
     }
 
     async fn ports_open(&self, pod: &Uid, ports: &[u16]) -> Result<(), RuntimeError> {

@@ -88,9 +88,9 @@ async fn hooks_and_ports_hold_readiness_back() {
     world.create_pod(
         "p",
         r#"{"containers":[{"name":"a","ports":[{"containerPort":80,"name":"web"}],
-            "lifecycle":{"postStart":{"httpGet":{"path":"/warm","port":"web"}}}}]}"#,
+            "lifecycle":{"postStart":{"exec":{"command":["/warm"]}}}}]}"#,
     );
-    world.until_line("get 80/warm").await;
+    world.until_line("exec a /warm").await;
     let pod = world.until("p", |p| p.status.phase == PodPhase::Running).await;
     assert!(!pod.is_ready());
     world.advance(Duration::from_secs(5)).await;

@@ -8,7 +8,7 @@ use crate::driver::agent::status::status;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use steersman_domain::ports::{ContainerRecord, ExitRecord};
-use steersman_domain::{Pod, PodPhase, PodStatus, Str, Time, meta};
+use steersman_domain::{Pod, PodPhase, PodStatus, ProbeKind, Str, Time, meta};
 
 /// A pod and its state, played by hand.
 struct Play {
@@ -99,6 +99,7 @@ fn text(step: &Step, now: Time) -> String {
         Step::PrepareVolumes => "volumes".into(),
         Step::Start { container, attempt } => format!("start {container} {attempt}"),
         Step::ProbePorts { container, .. } => format!("probe {container}"),
+        Step::Watch { container, probe, .. } => format!("watch {container} {}", probe.name()),
         Step::Begin { cause, deadline } => format!("begin {cause:?} {}", deadline.since(now).as_secs()),
         Step::Drain { until } => format!("drain {}", until.since(now).as_secs()),
         Step::Stop { container, deadline, .. } => format!("stop {container} {}", deadline.since(now).as_secs()),
@@ -126,6 +127,50 @@ fn a_pod_is_framed_started_probed_and_ready() {
     assert!(play.see(Observation::PortsOpen { container: "a".into(), attempt: 0 }).is_empty());
     assert!(meta::condition(&play.status().conditions, "Ready").unwrap().is_true());
     assert_eq!(play.status().container_statuses[0].container_id, "process://id");
+}
+
+const PROBED: &str = r#"{"terminationGracePeriodSeconds": 30, "containers":[{"name":"a","ports":[{"containerPort":80}],
+    "startupProbe": {"tcpSocket": {"port": 80}, "terminationGracePeriodSeconds": 3},
+    "livenessProbe": {"tcpSocket": {"port": 80}}, "readinessProbe": {"tcpSocket": {"port": 80}}}]}"#;
+
+fn health(probe: ProbeKind, attempt: u32, well: bool) -> Observation {
+    Observation::Health { container: "a".into(), attempt, probe, well }
+}
+
+#[test]
+fn probes_decide_when_a_container_is_up_and_ready_and_when_it_starts_again() {
+    let mut play = Play::new(PROBED);
+    play.framed();
+    assert_eq!(play.started("a", 0), ["watch a Startup"], "no other is asked before");
+    let shown = |play: &mut Play| {
+        let status = &play.status().container_statuses[0];
+        (status.started, status.ready.0)
+    };
+    assert_eq!(shown(&mut play), (Some(false), false));
+    assert_eq!(play.see(health(ProbeKind::Startup, 0, true)), ["watch a Liveness", "watch a Readiness"]);
+    assert_eq!(shown(&mut play), (Some(true), false));
+    assert!(play.see(health(ProbeKind::Readiness, 0, true)).is_empty());
+    assert_eq!(shown(&mut play), (Some(true), true));
+    assert!(play.see(health(ProbeKind::Readiness, 0, false)).is_empty(), "it is not started again for that");
+    assert_eq!(shown(&mut play), (Some(true), false));
+    play.see(health(ProbeKind::Readiness, 0, true));
+    assert_eq!(play.see(health(ProbeKind::Liveness, 0, false)), ["stop a 30"]);
+    assert_eq!(shown(&mut play), (Some(true), false), "it takes no traffic while it ends");
+    assert_eq!(play.exited("a", 0, 143), ["start a 1"]);
+    assert!(play.see(health(ProbeKind::Liveness, 0, false)).is_empty(), "late");
+    assert_eq!(play.started("a", 1), ["watch a Startup"], "all is asked anew");
+    assert_eq!(play.see(health(ProbeKind::Startup, 1, false)), ["stop a 3"], "the probe has a grace of its own");
+}
+
+#[test]
+fn a_sidecar_holds_the_others_back_until_its_startup_probe_is_content() {
+    let mut play = Play::new(
+        r#"{"initContainers":[{"name":"a","restartPolicy":"Always","startupProbe":{"tcpSocket":{"port":1}}}],
+            "containers":[{"name":"b"}]}"#,
+    );
+    play.framed();
+    assert_eq!(play.started("a", 0), ["watch a Startup"]);
+    assert_eq!(play.see(health(ProbeKind::Startup, 0, true)), ["start b 0"]);
 }
 
 #[test]
