@@ -22,6 +22,7 @@ pub mod spans;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod time;
+pub mod usage;
 pub mod validate;
 
 pub use entity::Extra;

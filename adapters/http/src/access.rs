@@ -163,7 +163,7 @@ impl User {
         }
         let reads = matches!(verb, "get" | "head");
         match route(path) {
-            None | Some(Target::Resource(_) | Target::Bindings(_) | Target::JoinTokens) => false,
+            None | Some(Target::Resource(_) | Target::Bindings(_) | Target::JoinTokens | Target::Metrics(_)) => false,
             Some(Target::Review(_) | Target::Join) => verb == "post",
             Some(Target::Renew) => verb == "post" && self.node().is_some(),
             Some(Target::Relay { node, .. }) => (reads || verb == "post") && self.node() == Some(&*node),

@@ -2,6 +2,7 @@
 
 use crate::body::Body;
 use crate::error::{Failure, bytes_response, json_response};
+use crate::metrics;
 use crate::negotiate::Form;
 use crate::route::Target;
 use bytes::Bytes;
@@ -23,6 +24,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("authorization.k8s.io", &["v1"]),
     ("batch", &["v1"]),
     ("events.k8s.io", &["v1"]),
+    (metrics::GROUP, &[metrics::VERSION]),
     ("policy", &["v1", "v1beta1"]),
     ("node.k8s.io", &["v1"]),
     ("scheduling.k8s.io", &["v1"]),
@@ -123,6 +125,10 @@ fn resources(group: &str, version: &str) -> Result<Value, Failure> {
             list.push(entry);
         }
     }
+    if (group, version) == (metrics::GROUP, metrics::VERSION) {
+        let entry = |(plural, kind, namespaced): &(&str, &str, bool)| json!({"name": plural, "singularName": "", "namespaced": namespaced, "kind": kind, "verbs": ["get", "list"]});
+        list.extend(metrics::RESOURCES.iter().map(entry));
+    }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Ok(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list}))
 }
@@ -152,7 +158,14 @@ fn aggregated(groups: &[(&str, &[&str])], version: &'static str) -> Response<Bod
             let versions: Vec<Value> = versions
                 .iter()
                 .map(|v| {
-                    let resources: Vec<Value> = served(name, v).map(entry).collect();
+                    let mut resources: Vec<Value> = served(name, v).map(entry).collect();
+                    if (*name, *v) == (metrics::GROUP, metrics::VERSION) {
+                        resources.extend(metrics::RESOURCES.iter().map(|(plural, kind, namespaced)| {
+                            json!({"resource": plural, "singularResource": "", "verbs": ["get", "list"],
+                                "responseKind": response_kind(metrics::GROUP, metrics::VERSION, kind),
+                                "scope": if *namespaced { "Namespaced" } else { "Cluster" }})
+                        }));
+                    }
                     json!({"version": v, "freshness": "Current", "resources": resources})
                 })
                 .collect();

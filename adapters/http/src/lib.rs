@@ -16,6 +16,7 @@ mod events;
 mod join;
 mod log;
 mod message;
+mod metrics;
 mod mount;
 mod negotiate;
 mod patch;

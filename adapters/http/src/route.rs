@@ -1,5 +1,6 @@
 //! From paths to what they address.
 
+use crate::metrics::{self, MetricsPath};
 use percent_encoding::percent_decode_str;
 use steersman_domain::{Key, Kind, Str};
 use steersman_kubernetes::Gvk;
@@ -37,6 +38,8 @@ pub(crate) enum Target {
     Join,
     /// `POST /apis/steersman.io/v1/renew`
     Renew,
+    /// Below `/apis/metrics.k8s.io/v1beta1`.
+    Metrics(MetricsPath),
     /// `/apis/steersman.io/v1/nodes/NODE/logs[/ID]`
     Relay {
         node: Str,
@@ -121,6 +124,9 @@ pub(crate) fn route(path: &str) -> Option<Target> {
         ["apis", "steersman.io", "v1", "nodes", node, "logs"] => Target::Relay { node: (*node).into(), id: None },
         ["apis", "steersman.io", "v1", "nodes", node, "logs", id] => {
             Target::Relay { node: (*node).into(), id: Some((*id).into()) }
+        }
+        ["apis", metrics::GROUP, metrics::VERSION, rest @ ..] if !rest.is_empty() => {
+            Target::Metrics(MetricsPath::read(rest)?)
         }
         ["apis", group] => Target::Group((*group).into()),
         ["apis", group, version] => Target::Resources((*group).into(), (*version).into()),

@@ -144,6 +144,7 @@ impl ApiService {
                 call.resource(&address, body).await
             }
             Some(Target::Bindings(namespace)) => call.bindings(&namespace, body).await,
+            Some(Target::Metrics(path)) => call.metrics(&path).await,
             Some(Target::Review(review)) => call.review(review, body).await,
             Some(Target::Renew) => self.renew(&user, parts, body).await,
             Some(Target::JoinTokens) => self.new_token(&user, parts, body).await,

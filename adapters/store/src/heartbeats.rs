@@ -1,7 +1,8 @@
 //! Heartbeats beside a store: renewals of the leases that nodes hold in `kube-node-lease` stay in memory and never reach
 //! the log of the store below. Everything else passes through.
 //!
-//! A lease is created, changed and deleted as any object. A renewal, a replacement that moves nothing but `renewTime`,
+//! A lease is created, changed and deleted as any object. A renewal, a replacement that moves nothing but `renewTime` and
+//! what the node measured (the annotation `steersman.io/usage`),
 //! takes no revision: the lease keeps the one it has, readers see the newest time, and watchers get a change that carries
 //! it. What was renewed before the process ended is forgotten with it, so every node then has its full grace. Reads of the
 //! past see leases as they were last written, not renewed.
@@ -15,6 +16,7 @@ use steersman_domain::ports::{
     Change, Committed, Head, ListPage, ListQuery, Op, Precondition, Rejected, Scope, Store, StoreError, Txn,
     WatchStream,
 };
+use steersman_domain::usage::USAGE;
 use steersman_domain::{Key, Kind, Lease, Object, Revision, Stored, Time};
 
 /// The namespace of the leases that nodes hold.
@@ -99,6 +101,10 @@ impl Heartbeats {
         let mut renewed = Lease::clone(lease);
         renewed.spec.renew_time = wanted.spec.renew_time;
         renewed.metadata.resource_version = wanted.metadata.resource_version;
+        match wanted.metadata.annotations.get(USAGE) {
+            Some(usage) => drop(renewed.metadata.annotations.insert(USAGE, usage.clone())),
+            None => drop(renewed.metadata.annotations.remove(USAGE)),
+        }
         if renewed != **wanted {
             return Ok(None);
         }

@@ -4,6 +4,7 @@
 mod clock;
 mod health;
 mod messenger;
+mod metrics;
 mod repository;
 mod runtime;
 mod scheduler;
@@ -13,6 +14,7 @@ mod store;
 pub use clock::*;
 pub use health::*;
 pub use messenger::*;
+pub use metrics::*;
 pub use repository::*;
 pub use runtime::*;
 pub use scheduler::*;

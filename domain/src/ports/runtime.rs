@@ -1,6 +1,6 @@
 //! The runtime: what runs the containers of pods on a node. One port for functions, processes and OCI containers.
 
-use super::HealthMonitor;
+use super::{HealthMonitor, MetricsSource};
 use crate::{Condition, Map, Str, Time, Uid};
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -288,9 +288,10 @@ pub struct ExecOutput {
 ///
 /// Every call is idempotent by pod uid, container name and attempt, so that an agent which lost an answer repeats the call.
 /// Dropping a future leaves the outcome unknown; `sandboxes` then tells. Containers outlive the agent unless the runtime
-/// cannot keep them (then `sandboxes` does not list them). It looks at its own containers, as nobody else can tell how.
+/// cannot keep them (then `sandboxes` does not list them). It looks at its own containers and measures
+/// them, as nobody else can tell how.
 #[async_trait::async_trait]
-pub trait Runtime: HealthMonitor {
+pub trait Runtime: HealthMonitor + MetricsSource {
     /// The handler by which runtime classes name it.
     fn handler(&self) -> &'static str;
 

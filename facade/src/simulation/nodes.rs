@@ -179,6 +179,7 @@ impl Nodes {
         config.taints = new.taints;
         if let Some(every) = ground.heartbeat {
             (config.lease_interval, config.lease_duration) = (every, every * LEASES);
+            config.usage_interval = every;
             config.status_interval = every * STATUSES;
         }
         config.default_runtime = "simulated".into();

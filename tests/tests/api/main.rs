@@ -4,6 +4,7 @@
 mod deletion;
 mod discovery;
 mod evictions;
+mod metrics;
 mod nodes;
 mod objects;
 mod remote;

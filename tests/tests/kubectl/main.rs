@@ -16,6 +16,7 @@ mod refused;
 mod rollout;
 mod services;
 mod sets;
+mod top;
 
 use std::sync::OnceLock;
 use std::time::Duration;

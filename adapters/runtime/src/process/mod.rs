@@ -18,6 +18,7 @@ mod log_format;
 mod record;
 mod shim;
 mod sys;
+mod usage;
 mod wire;
 
 pub use agent::ProcessRuntime;

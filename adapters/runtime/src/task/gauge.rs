@@ -16,6 +16,8 @@ pub(super) struct Gauge {
     progress: AtomicU64,
     /// Counts when the function takes a thread and when it lets it go: odd while it holds one.
     turns: AtomicU64,
+    /// For how long it has held one in all, in nanoseconds.
+    busy: AtomicU64,
     /// A thread of it goes on although its container has ended.
     pub(super) abandoned: AtomicBool,
 }
@@ -48,6 +50,16 @@ impl Gauge {
     /// The function takes a thread, or lets it go. It does so on one thread at a time.
     pub(super) fn turn(&self) {
         count(&self.turns);
+    }
+
+    /// The function held a thread for so long, in nanoseconds.
+    pub(super) fn held(&self, nanos: u64) {
+        self.busy.store(self.busy.load(Ordering::Relaxed).wrapping_add(nanos), Ordering::Relaxed);
+    }
+
+    /// For how long it has held threads in all, in nanoseconds.
+    pub(super) fn busy(&self) -> u64 {
+        self.busy.load(Ordering::Relaxed)
     }
 
     /// The turn in which the function holds a thread; `None`: it holds none.

@@ -5,9 +5,9 @@ use super::state::{Sandbox, State};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use steersman_domain::ports::{
-    ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthAction, HealthCheck, HealthMonitor, LogQuery,
-    LogStream, Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy,
-    VolumeContent,
+    ContainerReading, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthAction, HealthCheck, HealthMonitor,
+    LogQuery, LogStream, MetricsSource, PodReading, Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord,
+    SandboxSpec, Unhealthy, VolumeContent,
 };
 use steersman_domain::{Condition, Uid};
 use tokio::sync::mpsc;
@@ -28,6 +28,25 @@ impl HealthMonitor for TaskRuntime {
             _ if !self.0.config.live => Err(Unhealthy("there are no sockets in virtual time".to_owned())),
             _ => crate::health::look(check).await,
         }
+    }
+}
+
+/// Functions share the memory of the host, so only their time is told.
+#[async_trait::async_trait]
+impl MetricsSource for TaskRuntime {
+    async fn usage(&self) -> Vec<PodReading> {
+        let state = self.0.state.lock();
+        let pods = state.sandboxes.iter().map(|(uid, sandbox)| {
+            let running = sandbox.containers.iter().filter(|c| c.record.exit.is_none());
+            let containers = running.map(|c| ContainerReading {
+                name: c.record.name.clone(),
+                attempt: c.record.attempt,
+                cpu_nanos: c.gauge.busy(),
+                memory_bytes: None,
+            });
+            PodReading { pod: uid.clone(), containers: containers.collect() }
+        });
+        pods.filter(|pod| !pod.containers.is_empty()).collect()
     }
 }
 

@@ -297,7 +297,7 @@ impl TaskRuntime {
         };
         match prepared {
             Prepared::Async(begin) => {
-                let task = run::asynchronous(begin, context, run, gauge);
+                let task = run::asynchronous(begin, context, run, (gauge, config.live));
                 let handle = config.spawner.spawn("function", task);
                 self.keep(&spec.pod, (&spec.name, spec.attempt), handle);
             }

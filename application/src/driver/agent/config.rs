@@ -35,6 +35,8 @@ pub struct AgentConfig {
     pub lease_interval: Duration,
     /// How long the lease holds without being renewed, in whole seconds.
     pub lease_duration: Duration,
+    /// How often what the node's pods use is measured and written into the lease.
+    pub usage_interval: Duration,
     /// How often the node's status is written when nothing in it changes.
     pub status_interval: Duration,
 }
@@ -57,6 +59,7 @@ impl AgentConfig {
             api_server: None,
             lease_interval: Duration::from_secs(10),
             lease_duration: Duration::from_secs(40),
+            usage_interval: Duration::from_secs(10),
             status_interval: Duration::from_secs(300),
         }
     }

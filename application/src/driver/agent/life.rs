@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 use steersman_domain::ports::{ContainerSpec, RuntimeError};
-use steersman_domain::{Map, Str, spans};
+use steersman_domain::{Map, Quantity, Str, spans};
 
 /// The annotation of a pod that says how long its simulated containers run before they end by themselves: `90s`, `1h30m`.
 pub const RUN_FOR: &str = "steersman.io/simulated-run-for";
@@ -16,6 +16,11 @@ pub const STOP_AFTER: &str = "steersman.io/simulated-stop-after";
 
 /// The annotation of a pod that says how long after their start its simulated containers begin to fail liveness probes.
 pub const UNWELL_AFTER: &str = "steersman.io/simulated-unwell-after";
+
+/// The annotation of a pod that says how much cpu each of its simulated containers uses: `250m`, `1.5`.
+pub const CPU: &str = "steersman.io/simulated-cpu";
+/// The annotation of a pod that says how much memory each of its simulated containers uses: `64Mi`.
+pub const MEMORY: &str = "steersman.io/simulated-memory";
 
 /// How one attempt of a container lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +35,10 @@ pub struct SimulatedLife {
     pub ends_in: Duration,
     /// The exit code after SIGTERM.
     pub term_code: i32,
+    /// The cpu that it uses, in thousandths of a core.
+    pub cpu_milli: u64,
+    /// The memory that it uses, in bytes.
+    pub memory_bytes: u64,
 }
 
 /// What the annotations of a pod say.
@@ -39,6 +48,13 @@ pub(super) struct Annotated {
     ready_after: Option<Duration>,
     stop_after: Option<Duration>,
     unwell_after: Option<Duration>,
+    cpu_milli: Option<u64>,
+    memory_bytes: Option<u64>,
+}
+
+fn quantity(text: &str, read: impl Fn(&Quantity) -> i64) -> Result<u64, String> {
+    let quantity = Quantity::parse(text).map_err(|error| format!("{text:?} is no quantity: {error}"))?;
+    u64::try_from(read(&quantity)).map_err(|_| format!("{text:?} is negative"))
 }
 
 /// The value of an annotation.
@@ -72,6 +88,8 @@ impl Annotated {
             ready_after: value(annotations, READY_AFTER, spans::read)?,
             stop_after: value(annotations, STOP_AFTER, spans::read)?,
             unwell_after: value(annotations, UNWELL_AFTER, spans::read)?,
+            cpu_milli: value(annotations, CPU, |text| quantity(text, Quantity::milli))?,
+            memory_bytes: value(annotations, MEMORY, |text| quantity(text, Quantity::value))?,
         })
     }
 
@@ -83,6 +101,8 @@ impl Annotated {
             ports_open_after: self.ready_after.unwrap_or(life.ports_open_after),
             ends_in: self.stop_after.unwrap_or(life.ends_in),
             unwell_after: self.unwell_after.or(life.unwell_after),
+            cpu_milli: self.cpu_milli.unwrap_or(life.cpu_milli),
+            memory_bytes: self.memory_bytes.unwrap_or(life.memory_bytes),
             ..life
         }
     }
@@ -101,13 +121,22 @@ mod tests {
     fn annotations_are_read() {
         let secs = Duration::from_secs;
         assert_eq!(read(&[]), Ok(Annotated::default()));
-        let all =
-            read(&[(RUN_FOR, "1m30s"), (EXIT_CODE, "3"), (READY_AFTER, "5s"), (STOP_AFTER, "2"), (UNWELL_AFTER, "7s")]);
+        let all = read(&[
+            (RUN_FOR, "1m30s"),
+            (EXIT_CODE, "3"),
+            (READY_AFTER, "5s"),
+            (STOP_AFTER, "2"),
+            (UNWELL_AFTER, "7s"),
+            (CPU, "250m"),
+            (MEMORY, "64Mi"),
+        ]);
         let wanted = Annotated {
             exit: Some((secs(90), 3)),
             ready_after: Some(secs(5)),
             stop_after: Some(secs(2)),
             unwell_after: Some(secs(7)),
+            cpu_milli: Some(250),
+            memory_bytes: Some(64 << 20),
         };
         assert_eq!(all, Ok(wanted));
         assert_eq!(read(&[(RUN_FOR, "10")]).map(|read| read.exit), Ok(Some((secs(10), 0))));
@@ -121,6 +150,8 @@ mod tests {
             (&[(EXIT_CODE, "1")], "needs steersman.io/simulated-run-for beside it"),
             (&[(READY_AFTER, "-1s")], "simulated-ready-after"),
             (&[(STOP_AFTER, "")], "simulated-stop-after"),
+            (&[(CPU, "much")], "simulated-cpu: \"much\" is no quantity"),
+            (&[(MEMORY, "-1")], "simulated-memory: \"-1\" is negative"),
         ] {
             let error = read(annotations).expect_err(said);
             assert!(error.contains(said), "{error}");

@@ -30,6 +30,7 @@ mod spec;
 mod state;
 mod status;
 mod traffic;
+mod usage;
 mod volumes;
 mod worker;
 mod writer;
@@ -39,7 +40,7 @@ mod tests;
 
 pub use config::AgentConfig;
 pub use expand::expand;
-pub use life::{EXIT_CODE, READY_AFTER, RUN_FOR, STOP_AFTER, SimulatedLife, UNWELL_AFTER};
+pub use life::{CPU, EXIT_CODE, MEMORY, READY_AFTER, RUN_FOR, STOP_AFTER, SimulatedLife, UNWELL_AFTER};
 pub use logs::AgentLogs;
 pub use node::LEASE_NAMESPACE;
 pub use simulated::{Script, SimulatedConfig, SimulatedRuntime};

@@ -3,10 +3,12 @@
 
 use super::config::{AgentConfig, resource_list};
 use super::shared::Shared;
+use super::usage::Sampler;
 use crate::client::{ApiError, Part, WriteOptions};
 use std::sync::Arc;
 use std::time::Duration;
 use steersman_domain::meta::set_condition;
+use steersman_domain::usage::{NodeUsage, USAGE};
 use steersman_domain::{
     Condition, Key, Kind, Lease, Map, MicroTime, Node, NodeRuntimeHandler, NodeStatus, Object, OwnerReference,
     Quantity, Resource, Time,
@@ -131,6 +133,7 @@ struct Known {
     lease: Option<Arc<Lease>>,
     /// When the status was written last, by the monotonic clock.
     status_at: Option<Duration>,
+    sampler: Sampler,
 }
 
 /// Registers the node, then keeps its lease and its status fresh, for ever.
@@ -138,7 +141,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
     let mut known = Known::default();
     loop {
         let wait = match round(&shared, &mut known).await {
-            Ok(()) => shared.config.lease_interval,
+            Ok(()) => shared.config.lease_interval.min(shared.config.usage_interval),
             Err(error) => {
                 tracing::warn!(node = %shared.config.node_name, %error, "the node's status or lease was not written");
                 // The lease that is remembered may be why.
@@ -152,7 +155,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
 
 async fn round(shared: &Shared, known: &mut Known) -> Result<(), ApiError> {
     let node = keep_node(shared, known).await?;
-    known.lease = Some(keep_lease(shared, known.lease.as_ref(), &node).await?);
+    let usage = known.sampler.sample(shared).await;
+    known.lease = Some(keep_lease(shared, known.lease.as_ref(), (&node, usage)).await?);
     Ok(())
 }
 
@@ -199,7 +203,11 @@ async fn keep_node(shared: &Shared, known: &mut Known) -> Result<Arc<Node>, ApiE
     typed(&written.object)
 }
 
-async fn keep_lease(shared: &Shared, known: Option<&Arc<Lease>>, node: &Node) -> Result<Arc<Lease>, ApiError> {
+async fn keep_lease(
+    shared: &Shared,
+    known: Option<&Arc<Lease>>,
+    (node, usage): (&Node, Option<NodeUsage>),
+) -> Result<Arc<Lease>, ApiError> {
     let key = Key::new(Kind::Lease, LEASE_NAMESPACE, &shared.config.node_name);
     let existing = match known {
         Some(lease) => Some(Arc::clone(lease)),
@@ -209,7 +217,10 @@ async fn keep_lease(shared: &Shared, known: Option<&Arc<Lease>>, node: &Node) ->
             Err(error) => return Err(error),
         },
     };
-    let lease = renewed_lease(&shared.config, existing.as_deref(), Some(node), shared.clock.now());
+    let mut lease = renewed_lease(&shared.config, existing.as_deref(), Some(node), shared.clock.now());
+    if let Some(text) = usage.and_then(|usage| serde_json::to_string(&usage).ok()) {
+        lease.metadata.annotations.insert(USAGE, text.into());
+    }
     let object = Object::Lease(Arc::new(lease));
     let written = match existing {
         Some(_) => shared.client.update(object, Part::Main, &options()).await?,

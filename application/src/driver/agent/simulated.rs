@@ -8,8 +8,9 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use steersman_domain::ports::{
-    Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthCheck, HealthMonitor, LogQuery, LogStream,
-    Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy, VolumeContent,
+    Clock, ContainerReading, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthCheck, HealthMonitor,
+    LogQuery, LogStream, MetricsSource, PodReading, Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord,
+    SandboxSpec, Unhealthy, VolumeContent,
 };
 use steersman_domain::{Condition, Str, Time, Uid};
 use tokio::sync::{mpsc, watch};
@@ -197,6 +198,30 @@ impl SimulatedRuntime {
         let container = container.ok_or_else(|| unknown_container(pod, name))?;
         Ok((container.record.attempt, container.life, container.ended.subscribe()))
     }
+}
+
+/// What runs uses what its life says, from its start on.
+#[async_trait::async_trait]
+impl MetricsSource for SimulatedRuntime {
+    async fn usage(&self) -> Vec<PodReading> {
+        let now = self.0.clock.now();
+        let reading = |c: &Container| ContainerReading {
+            name: c.record.name.clone(),
+            attempt: c.record.attempt,
+            cpu_nanos: c.life.cpu_milli.saturating_mul(micros(now.since(c.record.started_at))),
+            memory_bytes: Some(c.life.memory_bytes),
+        };
+        let state = self.lock();
+        let pods = state.sandboxes.iter().map(|(uid, sandbox)| {
+            let running = sandbox.containers.iter().filter(|c| c.record.exit.is_none());
+            PodReading { pod: uid.clone(), containers: running.map(reading).collect() }
+        });
+        pods.filter(|pod| !pod.containers.is_empty()).collect()
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// What runs is well from when its ports are open until its life says otherwise, however it is looked at.

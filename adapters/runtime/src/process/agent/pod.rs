@@ -5,6 +5,7 @@ use super::link::Link;
 use crate::process::cgroup;
 use crate::process::layout;
 use crate::process::record::{self, ContainerState, ProcessId, SandboxFile};
+use crate::process::usage;
 use crate::process::wire::{Reply, Request, VERSION};
 use parking_lot::Mutex;
 use std::io;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use steersman_domain::Uid;
-use steersman_domain::ports::{ExitRecord, RuntimeError, RuntimeEvent, SandboxRecord};
+use steersman_domain::ports::{ContainerReading, ExitRecord, RuntimeError, RuntimeEvent, SandboxRecord};
 use tokio::sync::Notify;
 
 /// One pod.
@@ -62,6 +63,18 @@ impl Pod {
             released: self.released.load(Ordering::Acquire),
             containers: self.containers.lock().iter().map(ContainerState::to_record).collect(),
         }
+    }
+
+    /// What its containers that run have used.
+    pub(super) fn usage(&self) -> Vec<ContainerReading> {
+        let running: Vec<ContainerState> =
+            self.containers.lock().iter().filter(|c| c.exit.is_none()).cloned().collect();
+        let reading = |container: ContainerState| {
+            let group = format!("{}-{}", container.name, container.attempt);
+            let (cpu_nanos, memory) = usage::measure(&self.sandbox.cgroups, self.uid().as_str(), &group, container.pid);
+            ContainerReading { name: container.name, attempt: container.attempt, cpu_nanos, memory_bytes: Some(memory) }
+        };
+        running.into_iter().map(reading).collect()
     }
 
     /// The latest start of a container.

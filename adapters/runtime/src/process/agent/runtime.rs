@@ -8,8 +8,8 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use steersman_domain::ports::{
     ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthAction, HealthCheck, HealthMonitor, LogQuery,
-    LogStream, Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy,
-    VolumeContent,
+    LogStream, MetricsSource, PodReading, Runtime, RuntimeError, RuntimeEvent, RuntimeEvents, SandboxRecord,
+    SandboxSpec, Unhealthy, VolumeContent,
 };
 use steersman_domain::{Condition, Uid};
 use tokio::sync::mpsc;
@@ -26,6 +26,18 @@ impl HealthMonitor for ProcessRuntime {
             Ok(ran) => crate::health::ran(ran.exit_code, &ran.output),
             Err(error) => Err(Unhealthy(error.to_string())),
         }
+    }
+}
+
+#[async_trait]
+impl MetricsSource for ProcessRuntime {
+    async fn usage(&self) -> Vec<PodReading> {
+        let pods: Vec<_> = self.inner.pods.lock().values().cloned().collect();
+        let measured = tokio::task::spawn_blocking(move || {
+            let readings = pods.iter().map(|pod| PodReading { pod: pod.uid().clone(), containers: pod.usage() });
+            readings.filter(|reading| !reading.containers.is_empty()).collect()
+        });
+        measured.await.unwrap_or_default()
     }
 }
 

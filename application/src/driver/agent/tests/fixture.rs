@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use steersman_domain::ports::{
     Clock, ContainerRecord, ContainerSpec, ExecOutput, ExitRecord, HealthAction, HealthCheck, HealthMonitor, LogQuery,
-    LogStream, Runtime, RuntimeError, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy, VolumeContent,
+    LogStream, MetricsSource, PodReading, Runtime, RuntimeError, RuntimeEvents, SandboxRecord, SandboxSpec, Unhealthy,
+    VolumeContent,
 };
 use steersman_domain::testing::{ManualClock, SeededEntropy};
 use steersman_domain::{Condition, Key, Kind, Object, Pod, Uid};
@@ -54,6 +55,13 @@ pub(super) struct ScriptedRuntime {
     pub(super) refusals: Mutex<Vec<RuntimeError>>,
     /// The specifications of all starts.
     pub(super) starts: Mutex<Vec<ContainerSpec>>,
+}
+
+#[async_trait::async_trait]
+impl MetricsSource for ScriptedRuntime {
+    async fn usage(&self) -> Vec<PodReading> {
+        self.inner.usage().await
+    }
 }
 
 #[async_trait::async_trait]
