@@ -2,6 +2,7 @@
 
 #![warn(missing_docs)]
 
+pub mod autoscaling;
 pub mod client;
 pub mod driver;
 pub mod reconcile;

@@ -121,6 +121,7 @@ kinds! {
     DaemonSet => "apps" "v1" "apps/v1" "daemonsets" "daemonset" ["ds"] ["all"] true true;
     StatefulSet => "apps" "v1" "apps/v1" "statefulsets" "statefulset" ["sts"] ["all"] true true;
     CronJob => "batch" "v1" "batch/v1" "cronjobs" "cronjob" ["cj"] ["all"] true true;
+    HorizontalPodAutoscaler => "autoscaling" "v2" "autoscaling/v2" "horizontalpodautoscalers" "horizontalpodautoscaler" ["hpa"] ["all"] true true;
     Job => "batch" "v1" "batch/v1" "jobs" "job" [] ["all"] true true;
     Pod => "" "v1" "v1" "pods" "pod" ["po"] ["all"] true true;
     Event => "" "v1" "v1" "events" "event" ["ev"] [] true true;

@@ -2,6 +2,7 @@
 //! their words are Kubernetes' (`pkg/apis/*/validation`), for the fields that Steersman acts on. What concerns other
 //! objects (is the name free, is the address) is not decided here.
 
+mod autoscaling;
 mod batch;
 mod config;
 mod container;
@@ -172,6 +173,7 @@ fn whole(object: &Object, errors: &mut Errors) {
         Object::DaemonSet(set) => sets::daemon_set(set, errors),
         Object::StatefulSet(set) => sets::stateful_set(set, errors),
         Object::ControllerRevision(revision) => sets::controller_revision(revision, errors),
+        Object::HorizontalPodAutoscaler(autoscaler) => autoscaling::check(autoscaler, errors),
         Object::PodDisruptionBudget(budget) => sets::disruption_budget(budget, errors),
         Object::CronJob(cron) => batch::cron_job(cron, errors),
         Object::Job(job) => batch::job(job, errors),

@@ -1,10 +1,11 @@
 //! From request bodies to objects: JSON, YAML and protobuf; field validation; defaults; warnings about fields that have no
 //! effect here.
 
+use crate::autoscaling;
 use crate::body::Body;
 use crate::error::Failure;
 use crate::events;
-use crate::route::Address;
+use crate::route::{Address, Words};
 use crate::service::Call;
 use bytes::Bytes;
 use http::{HeaderMap, header};
@@ -168,9 +169,16 @@ impl Call<'_> {
 
     /// An object with its defaults, at the name and namespace of the address.
     pub(crate) fn object(&self, address: &Address, mut value: Value) -> Result<Object, Failure> {
-        apply_defaults(address.gvk(), &mut value);
-        if address.new_events() {
-            value = events::to_core(value);
+        match address.words() {
+            Words::Stored => apply_defaults(address.gvk(), &mut value),
+            Words::NewEvents => {
+                apply_defaults(address.gvk(), &mut value);
+                value = events::to_core(value);
+            }
+            Words::Autoscaling1 => {
+                value = autoscaling::to_v2(value);
+                apply_defaults(Gvk { version: "v2", ..address.gvk() }, &mut value);
+            }
         }
         let mut object = Object::from_value(address.kind, value).map_err(|e| {
             let gvk = address.gvk();

@@ -22,6 +22,7 @@ const GROUPS: &[(&str, &[&str])] = &[
     ("apps", &["v1"]),
     ("authentication.k8s.io", &["v1"]),
     ("authorization.k8s.io", &["v1"]),
+    ("autoscaling", &["v2", "v1"]),
     ("batch", &["v1"]),
     ("events.k8s.io", &["v1"]),
     (metrics::GROUP, &[metrics::VERSION]),

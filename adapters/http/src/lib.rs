@@ -5,6 +5,7 @@
 // everything else does.
 
 mod access;
+mod autoscaling;
 mod body;
 pub mod client;
 mod continuation;

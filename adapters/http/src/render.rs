@@ -1,11 +1,12 @@
 //! Objects and lists in the form that the client asked for. A plain object is sent as the bytes it is stored with.
 
+use crate::autoscaling;
 use crate::body::Body;
 use crate::continuation::Continuation;
 use crate::error::{bytes_response, json_response};
 use crate::events;
 use crate::negotiate::Form;
-use crate::route::Address;
+use crate::route::{Address, Words};
 use crate::service::Call;
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -21,7 +22,7 @@ pub(crate) struct Renderer {
     form: Form,
     include: IncludeObject,
     gvk: Gvk<'static>,
-    new_events: bool,
+    words: Words,
     /// Seconds since 1970, for ages.
     pub(crate) now: i64,
     /// A stream has named the columns of its table already.
@@ -34,7 +35,7 @@ impl Call<'_> {
             form: self.form,
             include: IncludeObject::from_query(self.query.get("includeObject")),
             gvk: address.gvk(),
-            new_events: address.new_events(),
+            words: address.words(),
             now: self.api().now().secs(),
             columns_named: false,
         }
@@ -45,16 +46,28 @@ impl Renderer {
     /// The object as JSON in the words of the address.
     pub(crate) fn value(&self, stored: &Stored) -> Value {
         let value = serde_json::from_slice(&stored.json()).unwrap_or(Value::Null);
-        if self.new_events { events::to_new(value) } else { value }
+        match self.words {
+            Words::Stored => value,
+            Words::NewEvents => events::to_new(value),
+            Words::Autoscaling1 => autoscaling::to_v1(value),
+        }
+    }
+
+    /// The object as tables are made from it.
+    fn printed(&self, stored: &Stored) -> Value {
+        match self.words {
+            Words::Stored | Words::Autoscaling1 => serde_json::from_slice(&stored.json()).unwrap_or(Value::Null),
+            Words::NewEvents => self.value(stored),
+        }
     }
 
     /// One object in the form asked for.
     pub(crate) fn object(&self, stored: &Stored) -> Bytes {
         match self.form {
-            Form::Json | Form::Aggregated(_) if !self.new_events => stored.json(),
+            Form::Json | Form::Aggregated(_) if self.words == Words::Stored => stored.json(),
             Form::Json | Form::Aggregated(_) => self.value(stored).to_string().into(),
             Form::Table(version) => {
-                let value = self.value(stored);
+                let value = self.printed(stored);
                 let mut table = self.table(std::slice::from_ref(&value), version);
                 table["metadata"]["resourceVersion"] = json!(stored.revision);
                 table.to_string().into()
@@ -110,7 +123,7 @@ impl Renderer {
         let kind = format!("{}List", self.gvk.kind);
         let api_version = self.gvk.api_version();
         match self.form {
-            Form::Json | Form::Aggregated(_) if !self.new_events => {
+            Form::Json | Form::Aggregated(_) if self.words == Words::Stored => {
                 let head = format!(
                     "{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{metadata},\"items\":["
                 );
@@ -124,7 +137,7 @@ impl Renderer {
                 json_response(StatusCode::OK, &list)
             }
             Form::Table(version) => {
-                let values: Vec<Value> = items.iter().map(|s| self.value(s)).collect();
+                let values: Vec<Value> = items.iter().map(|s| self.printed(s)).collect();
                 let mut table = self.table(&values, version);
                 table["metadata"] = metadata;
                 json_response(StatusCode::OK, &table)

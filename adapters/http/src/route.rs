@@ -58,6 +58,17 @@ pub(crate) enum Review {
     Rules,
 }
 
+/// How objects are spoken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Words {
+    /// As they are stored.
+    Stored,
+    /// Events as `events.k8s.io/v1` has them.
+    NewEvents,
+    /// Autoscalers as `autoscaling/v1` has them.
+    Autoscaling1,
+}
+
 /// An object, or the objects of a kind.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Address {
@@ -78,7 +89,16 @@ impl Address {
 
     /// Whether events are spoken of in the words of `events.k8s.io/v1`.
     pub(crate) fn new_events(&self) -> bool {
-        self.wire.group == "events.k8s.io"
+        self.words() == Words::NewEvents
+    }
+
+    /// The words in which objects are spoken of.
+    pub(crate) fn words(&self) -> Words {
+        match (self.wire.group, self.wire.version) {
+            ("events.k8s.io", _) => Words::NewEvents,
+            ("autoscaling", "v1") => Words::Autoscaling1,
+            _ => Words::Stored,
+        }
     }
 
     /// The object that is addressed.

@@ -55,6 +55,8 @@ fn before(type_name: &str, map: &mut Map<String, Value>) {
             default_strategy(map);
         }
         "apps.v1.DaemonSet" | "apps.v1.StatefulSet" => default_labels(map),
+        "autoscaling.v2.HorizontalPodAutoscalerSpec" => default_metrics(map),
+        "autoscaling.v2.HorizontalPodAutoscalerBehavior" => default_behavior(map),
         "batch.v1.Job" => default_labels(map),
         "batch.v1.JobSpec" => default_job(map),
         "core.v1.Container" | "core.v1.EphemeralContainer" => default_pull_policy(map),
@@ -105,6 +107,32 @@ fn default_job(map: &mut Map<String, Value>) {
     set_absent(map, "backoffLimit", json!(limit));
     let replaced = if has(map, "podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
     set_absent(map, "podReplacementPolicy", json!(replaced));
+}
+
+/// Without a metric, four fifths of the requested cpu is the target.
+fn default_metrics(map: &mut Map<String, Value>) {
+    if map.get("metrics").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        let target = json!({"type": "Utilization", "averageUtilization": 80});
+        map.insert("metrics".to_owned(), json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]));
+    }
+}
+
+/// Whoever says something about the behaviour gets the rest of it spelt out.
+fn default_behavior(map: &mut Map<String, Value>) {
+    let fast = json!([{"type": "Pods", "value": 4, "periodSeconds": 15}, {"type": "Percent", "value": 100, "periodSeconds": 15}]);
+    let all = json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]);
+    for (direction, policies) in [("scaleUp", fast), ("scaleDown", all)] {
+        set_absent(map, direction, json!({}));
+        if let Some(Value::Object(rules)) = map.get_mut(direction) {
+            set_absent(rules, "selectPolicy", json!("Max"));
+            if rules.get("policies").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+                rules.insert("policies".to_owned(), policies);
+            }
+            if direction == "scaleUp" {
+                set_absent(rules, "stabilizationWindowSeconds", json!(0));
+            }
+        }
+    }
 }
 
 /// An image without a tag, or with `latest`, is pulled always; any other when it is not there yet.

@@ -1,6 +1,7 @@
 //! Tables (`application/json;as=Table;v=v1;g=meta.k8s.io`): the columns and cells that `kubectl get` shows, named
 //! and formatted as Kubernetes' own printers do. A kind without a printer has its name and age.
 
+mod autoscaling;
 mod batch;
 mod events;
 mod nodes;
@@ -105,6 +106,7 @@ fn printer(gvk: Gvk<'_>) -> &'static Printer {
         ("policy", "PodDisruptionBudget") => &small::POD_DISRUPTION_BUDGET,
         ("batch", "CronJob") => &batch::CRON_JOB,
         ("batch", "Job") => &batch::JOB,
+        ("autoscaling", "HorizontalPodAutoscaler") => &autoscaling::AUTOSCALER,
         ("autoscaling", "Scale") => &workloads::SCALE,
         ("", "Event") => &events::CORE,
         ("events.k8s.io", "Event") => &events::EVENTS,

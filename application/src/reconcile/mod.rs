@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod disruption;
 pub mod endpoints;
 pub mod garbage;
+pub mod horizontal;
 pub mod housekeeping;
 pub mod job;
 pub mod namespace;
@@ -72,6 +73,7 @@ pub fn all(node_grace: Duration) -> Vec<Box<dyn Reconciler>> {
         Box::new(cron_job::CronJobs::default()),
         Box::new(job::Jobs::default()),
         Box::new(disruption::Disruptions),
+        Box::new(horizontal::Autoscalers::default()),
         Box::new(endpoints::EndpointsReconciler),
         Box::new(node_lifecycle::NodeLifecycle::new(node_grace)),
         Box::new(garbage::Garbage::default()),

@@ -17,6 +17,7 @@ pub(super) fn has_generation(kind: Kind) -> bool {
             | Kind::CronJob
             | Kind::Job
             | Kind::PodDisruptionBudget
+            | Kind::HorizontalPodAutoscaler
             | Kind::EndpointSlice
     )
 }
@@ -57,6 +58,7 @@ with_status!(
     Node,
     Service,
     PodDisruptionBudget,
+    HorizontalPodAutoscaler,
     Deployment,
     ReplicaSet,
     DaemonSet,
@@ -115,6 +117,7 @@ pub(super) fn desired_changed(new: &Object, old: &Object) -> bool {
         (Object::DaemonSet(n), Object::DaemonSet(o)) => n.spec != o.spec,
         (Object::StatefulSet(n), Object::StatefulSet(o)) => n.spec != o.spec,
         (Object::PodDisruptionBudget(n), Object::PodDisruptionBudget(o)) => n.spec != o.spec,
+        (Object::HorizontalPodAutoscaler(n), Object::HorizontalPodAutoscaler(o)) => n.spec != o.spec,
         (Object::CronJob(n), Object::CronJob(o)) => n.spec != o.spec,
         (Object::Job(n), Object::Job(o)) => n.spec != o.spec,
         (Object::EndpointSlice(n), Object::EndpointSlice(o)) => {

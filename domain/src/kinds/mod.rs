@@ -1,6 +1,7 @@
 //! The entities: one file per family, with the rules that live on them.
 
 mod affinity;
+mod autoscaling;
 mod batch;
 mod config;
 mod event;
@@ -18,6 +19,7 @@ mod sets;
 mod workload;
 
 pub use affinity::*;
+pub use autoscaling::*;
 pub use batch::*;
 pub use config::*;
 pub use event::*;

@@ -1,6 +1,7 @@
 //! The ports: what the core needs of the outside, and the decisions that a host may replace. Decision ports are synchronous
 //! and pure; effect ports are async, fallible and object-safe.
 
+mod autoscaler;
 mod clock;
 mod health;
 mod messenger;
@@ -11,6 +12,7 @@ mod scheduler;
 mod spawner;
 mod store;
 
+pub use autoscaler::*;
 pub use clock::*;
 pub use health::*;
 pub use messenger::*;

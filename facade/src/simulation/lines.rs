@@ -103,7 +103,7 @@ const TOLD: [&str; 2] = ["FailedScheduling", "BackOff"];
 /// Warnings, and how controllers scale; what else events say the objects themselves tell.
 fn event_told(before: Option<&Event>, event: &Event) -> Vec<String> {
     let warns = event.kind == "Warning" && !TOLD.contains(&event.reason.as_str());
-    let counts = warns || event.reason == "ScalingReplicaSet";
+    let counts = warns || matches!(event.reason.as_str(), "ScalingReplicaSet" | "SuccessfulRescale");
     if !counts || before.is_some_and(|old| old.count == event.count) {
         return Vec::new();
     }

@@ -3,6 +3,7 @@
 //! Each test has a namespace of its own per kubectl. Those that change nodes start a cluster of their own.
 
 mod auth;
+mod autoscale;
 mod delete;
 mod discovery;
 mod functions;

@@ -50,6 +50,8 @@ const ROOTS: &[&str] = &[
     "policy.v1.Eviction",
     "scheduling.v1.PriorityClass",
     "autoscaling.v1.Scale",
+    "autoscaling.v1.HorizontalPodAutoscaler",
+    "autoscaling.v2.HorizontalPodAutoscaler",
     "authentication.v1.SelfSubjectReview",
     "authorization.v1.SelfSubjectAccessReview",
     "authorization.v1.SelfSubjectRulesReview",

@@ -87,6 +87,7 @@ pub(super) fn judge(node: &str, what: &Attributes<'_>) -> Verdict {
             | Kind::StatefulSet
             | Kind::ControllerRevision
             | Kind::PodDisruptionBudget
+            | Kind::HorizontalPodAutoscaler
             | Kind::CronJob
             | Kind::Job
             | Kind::NodeLedger

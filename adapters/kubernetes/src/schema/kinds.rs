@@ -334,6 +334,29 @@ pub const KINDS: &[Kind] = &[
         subresources: &[status("policy", "v1", "PodDisruptionBudget")],
         ..CORE
     },
+    Kind {
+        group: "autoscaling",
+        version: "v2",
+        kind: "HorizontalPodAutoscaler",
+        plural: "horizontalpodautoscalers",
+        singular: "horizontalpodautoscaler",
+        short_names: &["hpa"],
+        categories: &["all"],
+        type_name: "autoscaling.v2.HorizontalPodAutoscaler",
+        subresources: &[status("autoscaling", "v2", "HorizontalPodAutoscaler")],
+        ..CORE
+    },
+    Kind {
+        group: "autoscaling",
+        kind: "HorizontalPodAutoscaler",
+        plural: "horizontalpodautoscalers",
+        singular: "horizontalpodautoscaler",
+        short_names: &["hpa"],
+        categories: &["all"],
+        type_name: "autoscaling.v1.HorizontalPodAutoscaler",
+        subresources: &[status("autoscaling", "v1", "HorizontalPodAutoscaler")],
+        ..CORE
+    },
     Kind { group: "policy", kind: "Eviction", type_name: "policy.v1.Eviction", ..CORE },
     Kind { group: "policy", version: "v1beta1", kind: "Eviction", type_name: "policy.v1.Eviction", ..CORE },
 ];

@@ -90,6 +90,7 @@ fn modules(folder: &Path) -> Vec<(std::path::PathBuf, String)> {
     for group in groups.into_iter().chain(["authentication", "authorization"]) {
         all.push((folder.join("api").join(group).join("v1"), format!("{group}.v1")));
     }
+    all.push((folder.join("api/autoscaling/v2"), "autoscaling.v2".to_owned()));
     all
 }
 
