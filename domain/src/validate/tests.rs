@@ -41,6 +41,9 @@ fn sound(kind: Kind) -> Value {
         Kind::Service => json!({"spec": {"ports": [{"port": 80}]}}),
         Kind::EndpointSlice => json!({"addressType": "IPv4"}),
         Kind::RuntimeClass => json!({"handler": "process"}),
+        Kind::HorizontalPodAutoscaler => {
+            json!({"spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3}})
+        }
         Kind::Event => json!({"metadata": {"namespace": "d"}, "involvedObject": {"namespace": "d"}}),
         _ => json!({}),
     };
@@ -200,6 +203,40 @@ fn probes() {
         ),
     ] {
         breaks(Kind::Pod, patch, expected);
+    }
+}
+
+#[test]
+fn autoscalers() {
+    let metric = |metric: Value| json!({"spec": {"metrics": [metric]}});
+    let resource = |target: Value| metric(json!({"type": "Resource", "resource": {"name": "cpu", "target": target}}));
+    let rules = |rules: Value| json!({"spec": {"behavior": {"scaleDown": rules}}});
+    for (patch, expected) in [
+        (
+            json!({"spec": {"minReplicas": 4}}),
+            "spec.maxReplicas: Invalid value: 3: must be greater than or equal to `minReplicas`",
+        ),
+        (json!({"spec": {"minReplicas": 0}}), "spec.minReplicas: Invalid value: 0: must be greater than or equal to 1"),
+        (json!({"spec": {"maxReplicas": 0}}), "spec.maxReplicas: Invalid value: 0: must be greater than 0"),
+        (json!({"spec": {"scaleTargetRef": {"name": ""}}}), "spec.scaleTargetRef.name: Required value"),
+        (metric(json!({"type": "Wrong"})), "spec.metrics[0].type: Unsupported value: \"Wrong\""),
+        (metric(json!({"type": "Resource"})), "spec.metrics[0].resource: Required value"),
+        (resource(json!({"type": "Utilization"})), "spec.metrics[0].resource.target: Required value: must set either"),
+        (
+            resource(json!({"type": "Utilization", "averageUtilization": 0})),
+            "spec.metrics[0].resource.target.averageUtilization: Invalid value: 0: must be greater than 0",
+        ),
+        (
+            rules(json!({"stabilizationWindowSeconds": 3601})),
+            "spec.behavior.scaleDown.stabilizationWindowSeconds: Invalid value: 3601: must be between 0 and 3600",
+        ),
+        (
+            rules(json!({"policies": [{"type": "Pods", "value": 0, "periodSeconds": 15}]})),
+            "spec.behavior.scaleDown.policies[0].value: Invalid value: 0: must be greater than 0",
+        ),
+        (rules(json!({"selectPolicy": "Most"})), "spec.behavior.scaleDown.selectPolicy: Unsupported value: \"Most\""),
+    ] {
+        breaks(Kind::HorizontalPodAutoscaler, patch, expected);
     }
 }
 
