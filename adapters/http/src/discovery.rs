@@ -255,7 +255,7 @@ mod tests {
                 kind.plural
             );
         }
-        assert!(resources("metrics.k8s.io", "v1beta1").is_err());
+        assert!(resources("nothing.example", "v1").is_err());
     }
 
     #[test]
