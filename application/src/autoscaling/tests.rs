@@ -163,6 +163,80 @@ fn utilization_of_requests() {
 }
 
 #[test]
+fn utilization_where_some_are_not_known() {
+    let cases: [Vector; 12] = [
+        ("at the target, one missing", 2, vec![(Ready, 1000), (Ready, -1)], 100, (2, 100)),
+        ("it would turn round: down", 3, vec![(Starting, 100), (Ready, 450), (Ready, -1)], 50, (3, 45)),
+        ("it would turn round: up", 3, vec![(Starting, 100), (Ready, 950), (Ready, -1)], 50, (3, 95)),
+        ("hot enough whatever the others do", 3, vec![(Starting, 100), (Ready, 2000), (Ready, -1)], 50, (4, 200)),
+        (
+            "down, with the missing at what they may",
+            4,
+            vec![(Starting, 100), (Ready, 100), (Ready, 100), (Ready, -1)],
+            50,
+            (3, 10),
+        ),
+        (
+            "the missing may use more than they ask for",
+            4,
+            vec![(Ready, 500), (Ready, 500), (Ready, -1), (Ready, -1)],
+            200,
+            (3, 50),
+        ),
+        ("none is missing, the target is high", 4, ready(&[500, 500, 500, 500]), 200, (1, 50)),
+        (
+            "all that is known is unready but one",
+            4,
+            vec![(Starting, 900), (Starting, 900), (Starting, 900), (Ready, 400)],
+            40,
+            (4, 40),
+        ),
+        ("those that go do not count", 3, vec![(Deleting, 900), (Deleting, 900), (Ready, 300)], 30, (3, 30)),
+        ("pending and hot", 2, vec![(Pending, -1), (Ready, 600)], 30, (2, 60)),
+        ("pending and hotter", 2, vec![(Pending, -1), (Ready, 900)], 30, (3, 90)),
+        ("cold and pending", 2, vec![(Pending, -1), (Ready, 100)], 30, (1, 10)),
+    ];
+    for (name, current, stands, target, wanted) in cases {
+        assert_eq!(case(current, &stands, Some(1000)).utilization(target), Ok(wanted), "{name}");
+    }
+}
+
+#[test]
+fn one_container_of_each_pod() {
+    let mut case = case(2, &ready(&[0, 0]), None);
+    let pod = |pod: &Arc<Pod>| {
+        let mut pod = Pod::clone(pod);
+        pod.spec.containers = ["a", "b"]
+            .iter()
+            .zip(["1000m", "100m"])
+            .map(|(name, cpu)| {
+                let container = json!({"name": name, "resources": {"requests": {"cpu": cpu}}});
+                serde_json::from_value(container).expect("a container")
+            })
+            .collect();
+        Arc::new(pod)
+    };
+    case.pods = case.pods.iter().map(pod).collect();
+    for metrics in case.metrics.values_mut() {
+        metrics.containers = vec![("a".into(), 500, None), ("b".into(), 100, None)];
+    }
+    for (container, target, wanted) in [
+        (None, 27, (4, 54)),
+        (Some("a"), 50, (2, 50)),
+        (Some("a"), 25, (4, 50)),
+        (Some("b"), 50, (4, 100)),
+        (Some("b"), 100, (2, 100)),
+    ] {
+        let answer = Question { container, ..case.question() }.by_utilization(target).expect("measured");
+        assert_eq!((answer.replicas, answer.utilization), wanted, "{container:?}");
+    }
+    let none = Question { container: Some("c"), ..case.question() }.by_utilization(50);
+    assert!(none.is_err_and(|e| e.contains("did not receive metrics")), "no such container");
+    let memory = Question { resource: Resource::Memory, ..case.question() }.by_average(100);
+    assert!(memory.is_err_and(|e| e.contains("did not receive metrics")), "nobody knows their memory");
+}
+
+#[test]
 fn memory_counts_whether_or_not_a_pod_is_ready() {
     for (name, current, stands, target, wanted) in [
         ("up", 3, ready(&[300, 500, 700]), 30, (5, 50)),
@@ -336,6 +410,20 @@ fn rules_say_how_fast() {
             8,
         ),
         ("never down", down(json!({"selectPolicy": "Disabled"})), 10, 5, done(&[], &[]), 10),
+        ("a tenth of three is one", up(json!({"policies": [percent(10, 60)]})), 3, 900, done(&[], &[]), 4),
+        ("more than there is", down(json!({"policies": [pods(20, 60)]})), 10, 5, done(&[], &[]), 1),
+        ("a tenth down", down(json!({"policies": [percent(10, 60)]})), 10, 5, done(&[], &[]), 9),
+        ("a third down", down(json!({"policies": [percent(33, 60)]})), 10, 5, done(&[], &[]), 6),
+        ("added and taken, up", up(json!({"policies": [pods(3, 60)]})), 10, 900, done(&[(9, 2)], &[(8, 5)]), 16),
+        ("added and taken, down", down(json!({"policies": [pods(2, 60)]})), 10, 5, done(&[(9, 4)], &[(8, 1)]), 5),
+        (
+            "each policy has its own period",
+            up(json!({"policies": [pods(3, 60), pods(5, 10)]})),
+            10,
+            900,
+            done(&[(30, 3)], &[]),
+            15,
+        ),
     ] {
         let decision = decide_at(&autoscaler(1, 100, spec), current, load, &history);
         assert_eq!(decision.replicas, Some(wanted), "{name}");
