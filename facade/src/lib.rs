@@ -50,6 +50,7 @@
 
 #![warn(missing_docs)]
 
+mod autoscaling;
 mod cluster;
 mod data_dir;
 mod explain;
@@ -63,6 +64,7 @@ mod remote;
 mod scheduling;
 pub mod simulation;
 
+pub use autoscaling::Autoscaling;
 pub use cluster::{Cluster, ClusterBuilder, StartError};
 pub use data_dir::DataDirError;
 pub use handle::{ApplyError, Handle, Query, Timeout, WaitError, Watch, WatchEvent};
@@ -87,6 +89,8 @@ pub fn init() {
 pub mod guides {
     #[doc = include_str!("../../docs/guides/embed.md")]
     pub mod embed {}
+    #[doc = include_str!("../../docs/guides/health-and-scaling.md")]
+    pub mod health_and_scaling {}
     #[doc = include_str!("../../docs/guides/test-your-operator.md")]
     pub mod test_your_operator {}
 }

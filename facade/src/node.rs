@@ -39,6 +39,8 @@ pub(crate) struct NodePorts {
     /// The proxy of this process, and where it lets other nodes in.
     pub(crate) proxy: Option<(Arc<Proxy>, u16)>,
     pub(crate) default_runtime: Str,
+    /// Over how long usage is measured.
+    pub(crate) usage_window: Duration,
     /// Where pods find the API.
     pub(crate) api_server: Option<(Str, u16)>,
 }
@@ -158,6 +160,7 @@ impl NodePorts {
         config.default_runtime = self.default_runtime.clone();
         config.api_server = self.api_server.clone();
         config.lease_interval = Duration::from_secs(10);
+        config.usage_interval = self.usage_window;
         config
     }
 

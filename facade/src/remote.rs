@@ -47,6 +47,8 @@ pub struct NodeOptions {
     pub data_dir: PathBuf,
     /// See [`crate::ClusterBuilder::shim`].
     pub shim: Vec<OsString>,
+    /// Over how long usage of pods is measured; see [`crate::Autoscaling::window`].
+    pub usage_window: Duration,
 }
 
 /// Why a node did not join. Nothing of it runs.
@@ -167,6 +169,7 @@ impl JoinedNode {
             logs,
             proxy: Some((path.proxy().clone(), path.port())),
             default_runtime: "process".into(),
+            usage_window: options.usage_window,
             api_server: host_and_port(&options.server),
         };
         let stop = watch::Sender::new(Stop::Run);
@@ -317,6 +320,7 @@ mod tests {
             name: Some("renewed".into()),
             data_dir: home.path().to_owned(),
             shim: vec!["false".into()],
+            usage_window: Duration::from_secs(10),
         };
         let node = JoinedNode::join(options.clone()).await.expect("joins");
         let file = home.path().join(MEMBERSHIP);

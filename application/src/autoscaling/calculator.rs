@@ -1,11 +1,10 @@
 //! How many replicas one metric asks for. Source of the algorithm: Kubernetes
 //! `pkg/controller/podautoscaler/replica_calculator.go`.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use steersman_domain::ports::PodMetrics;
-use steersman_domain::{Condition, Container, Pod, PodPhase, Time, Uid, meta};
+use steersman_domain::{Condition, Container, Pod, PodPhase, Time, meta};
 
 /// How long after its start the cpu of a pod counts only if it was measured while it was ready.
 pub(super) const CPU_INITIALIZATION: Duration = Duration::from_secs(300);
@@ -63,7 +62,8 @@ pub(super) struct Question<'a> {
     pub(super) container: Option<&'a str>,
     pub(super) tolerances: Tolerances,
     pub(super) pods: &'a [Arc<Pod>],
-    pub(super) metrics: &'a BTreeMap<Uid, PodMetrics>,
+    /// Of each pod, in the same order.
+    pub(super) metrics: &'a [Option<Arc<PodMetrics>>],
     pub(super) now: Time,
 }
 
@@ -79,29 +79,32 @@ pub(super) struct Answer {
     pub(super) at: Time,
 }
 
-/// Pods by what is known of them.
+/// Pods, by their places in the list, by what is known of them.
 #[derive(Default)]
-struct Groups<'a> {
+struct Groups {
     /// With what they use.
-    measured: BTreeMap<&'a Uid, i64>,
+    measured: Vec<(usize, i64)>,
     ready: usize,
-    unready: Vec<&'a Pod>,
-    missing: Vec<&'a Pod>,
+    unready: Vec<usize>,
+    missing: Vec<usize>,
     at: Time,
 }
 
-impl<'a> Question<'a> {
+fn mean(measured: &[(usize, i64)]) -> i64 {
+    let used: i64 = measured.iter().map(|(_, used)| used).sum();
+    used / i64::try_from(measured.len().max(1)).unwrap_or(i64::MAX)
+}
+
+impl Question<'_> {
     /// Replicas for a utilization in percent of what pods request.
     pub(super) fn by_utilization(&self, target: i32) -> Result<Answer, String> {
         let mut groups = self.groups()?;
         let requests = self.requests()?;
-        let of = |uid: &Uid| requests.get(uid).copied().unwrap_or(0);
-        let ratio = |measured: &BTreeMap<&Uid, i64>| {
-            let used: i64 = measured.values().sum();
-            let asked: i64 = measured.keys().map(|uid| of(uid)).sum();
+        let ratio = |measured: &[(usize, i64)]| {
+            let used: i64 = measured.iter().map(|(_, used)| used).sum();
+            let asked: i64 = measured.iter().map(|(at, _)| requests[*at]).sum();
             let utilization = if asked > 0 { used.saturating_mul(100) / asked } else { 0 };
-            let average = used / i64::try_from(measured.len().max(1)).unwrap_or(i64::MAX);
-            (utilization as f64 / f64::from(target.max(1)), utilization, average, asked)
+            (utilization as f64 / f64::from(target.max(1)), utilization, mean(measured), asked)
         };
         let (usage_ratio, utilization, average, asked) = ratio(&groups.measured);
         if asked == 0 {
@@ -120,9 +123,8 @@ impl<'a> Question<'a> {
         if usage_ratio < 1.0 {
             // Those that are missing are taken to use what they may, so that nothing shrinks for want of news.
             let percent = i64::from(target.max(100));
-            for pod in std::mem::take(&mut groups.missing) {
-                let uid = &pod.metadata.uid;
-                groups.measured.insert(uid, of(uid).saturating_mul(percent) / 100);
+            for at in std::mem::take(&mut groups.missing) {
+                groups.measured.push((at, requests[at].saturating_mul(percent) / 100));
             }
         }
         let replicas = self.again(usage_ratio, groups, |measured| ratio(measured).0);
@@ -132,8 +134,8 @@ impl<'a> Question<'a> {
     /// Replicas for a value that the pods should have on average.
     pub(super) fn by_average(&self, target: i64) -> Result<Answer, String> {
         let mut groups = self.groups()?;
-        let ratio = |measured: &BTreeMap<&Uid, i64>| {
-            let average = measured.values().sum::<i64>() / i64::try_from(measured.len().max(1)).unwrap_or(i64::MAX);
+        let ratio = |measured: &[(usize, i64)]| {
+            let average = mean(measured);
             (average as f64 / target.max(1) as f64, average)
         };
         let (usage_ratio, average) = ratio(&groups.measured);
@@ -143,15 +145,15 @@ impl<'a> Question<'a> {
             return Ok(answer(replicas));
         }
         if usage_ratio < 1.0 {
-            for pod in std::mem::take(&mut groups.missing) {
-                groups.measured.insert(&pod.metadata.uid, target);
+            for at in std::mem::take(&mut groups.missing) {
+                groups.measured.push((at, target));
             }
         }
         Ok(answer(self.again(usage_ratio, groups, |measured| ratio(measured).0)))
     }
 
     /// The answer where every pod that counts is measured.
-    fn at_once(&self, ratio: f64, groups: &Groups<'_>) -> Option<i32> {
+    fn at_once(&self, ratio: f64, groups: &Groups) -> Option<i32> {
         let unready_counts = !groups.unready.is_empty() && ratio > 1.0;
         if unready_counts || !groups.missing.is_empty() {
             return None;
@@ -161,11 +163,10 @@ impl<'a> Question<'a> {
 
     /// The answer with something put in the place of what is not known. It never turns round, and never goes against the
     /// direction of what was measured.
-    fn again<'b>(&self, ratio: f64, mut groups: Groups<'b>, ratio_of: impl Fn(&BTreeMap<&'b Uid, i64>) -> f64) -> i32 {
+    fn again(&self, ratio: f64, mut groups: Groups, ratio_of: impl Fn(&[(usize, i64)]) -> f64) -> i32 {
         if ratio > 1.0 {
-            for pod in groups.missing.iter().chain(&groups.unready) {
-                groups.measured.insert(&pod.metadata.uid, 0);
-            }
+            let unknown = groups.missing.iter().chain(&groups.unready);
+            groups.measured.extend(unknown.map(|at| (*at, 0)));
         }
         let new = ratio_of(&groups.measured);
         if self.tolerances.covers(new) || ratio < 1.0 && new > 1.0 || ratio > 1.0 && new < 1.0 {
@@ -178,28 +179,28 @@ impl<'a> Question<'a> {
         replicas
     }
 
-    fn groups(&self) -> Result<Groups<'a>, String> {
+    fn groups(&self) -> Result<Groups, String> {
         let mut groups = Groups::default();
-        for pod in self.pods {
+        for (at, pod) in self.pods.iter().enumerate() {
             if pod.metadata.is_deleting() || pod.status.phase == PodPhase::Failed {
                 continue;
             }
             if pod.status.phase == PodPhase::Pending {
-                groups.unready.push(pod);
+                groups.unready.push(at);
                 continue;
             }
-            let known = self.metrics.get(&pod.metadata.uid);
+            let known = self.metrics.get(at).and_then(Option::as_deref);
             let Some((metrics, used)) = known.and_then(|m| Some((m, self.used(m)?))) else {
-                groups.missing.push(pod);
+                groups.missing.push(at);
                 continue;
             };
             groups.at = groups.at.max(metrics.at);
             if self.resource == Resource::Cpu && self.starts_up(pod, metrics) {
-                groups.unready.push(pod);
+                groups.unready.push(at);
                 continue;
             }
             groups.ready += 1;
-            groups.measured.insert(&pod.metadata.uid, used);
+            groups.measured.push((at, used));
         }
         if groups.measured.is_empty() {
             return Err("did not receive metrics for targeted pods (pods might be unready)".to_owned());
@@ -235,9 +236,9 @@ impl<'a> Question<'a> {
     }
 
     /// What each pod requests.
-    fn requests(&self) -> Result<BTreeMap<&'a Uid, i64>, String> {
+    fn requests(&self) -> Result<Vec<i64>, String> {
         let name = self.resource.name();
-        let mut all = BTreeMap::new();
+        let mut all = Vec::with_capacity(self.pods.len());
         for pod in self.pods {
             let sidecars = pod.spec.init_containers.iter().filter(|c| c.restart_policy.as_deref() == Some("Always"));
             let mut sum = 0_i64;
@@ -253,7 +254,7 @@ impl<'a> Question<'a> {
                 };
                 sum = sum.saturating_add(self.request(container).ok_or_else(missing)?);
             }
-            all.insert(&pod.metadata.uid, sum);
+            all.push(sum);
         }
         Ok(all)
     }

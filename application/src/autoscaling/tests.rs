@@ -3,10 +3,9 @@
 use super::calculator::{Question, Resource, Tolerances};
 use super::*;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::ports::PodMetrics;
-use steersman_domain::{HorizontalPodAutoscaler, Pod, Uid};
+use steersman_domain::{HorizontalPodAutoscaler, Pod};
 
 const NOW: Time = Time::from_secs(100_000);
 
@@ -57,7 +56,7 @@ fn pod(at: usize, stand: Stand, request: Option<i64>) -> Arc<Pod> {
 /// A case: how the pods stand, what they use (`-1`: not known), and what each requests.
 struct Case {
     pods: Vec<Arc<Pod>>,
-    metrics: BTreeMap<Uid, PodMetrics>,
+    metrics: Vec<Option<Arc<PodMetrics>>>,
     current: i32,
     resource: Resource,
     tolerances: Tolerances,
@@ -65,13 +64,12 @@ struct Case {
 
 fn case(current: i32, stands: &[(Stand, i64)], request: Option<i64>) -> Case {
     let pods: Vec<Arc<Pod>> = stands.iter().enumerate().map(|(at, (stand, _))| pod(at, *stand, request)).collect();
-    let measured = stands.iter().zip(&pods).filter(|((_, used), _)| *used >= 0);
-    let metrics = measured.map(|((_, used), pod)| {
-        let metrics =
-            PodMetrics { at: NOW, window: Duration::from_secs(60), containers: vec![("c".into(), *used, Some(*used))] };
-        (pod.metadata.uid.clone(), metrics)
-    });
-    let metrics = metrics.collect();
+    let measured = |used: i64| PodMetrics {
+        at: NOW,
+        window: Duration::from_secs(60),
+        containers: vec![("c".into(), used, Some(used))],
+    };
+    let metrics = stands.iter().map(|(_, used)| (*used >= 0).then(|| Arc::new(measured(*used)))).collect();
     Case { pods, metrics, current, resource: Resource::Cpu, tolerances: Tolerances::DEFAULT }
 }
 
@@ -217,8 +215,8 @@ fn one_container_of_each_pod() {
         Arc::new(pod)
     };
     case.pods = case.pods.iter().map(pod).collect();
-    for metrics in case.metrics.values_mut() {
-        metrics.containers = vec![("a".into(), 500, None), ("b".into(), 100, None)];
+    for metrics in case.metrics.iter_mut().flatten() {
+        Arc::make_mut(metrics).containers = vec![("a".into(), 500, None), ("b".into(), 100, None)];
     }
     for (container, target, wanted) in [
         (None, 27, (4, 54)),

@@ -21,11 +21,11 @@ use steersman_domain::{
 /// How often each autoscaler is looked at, as in Kubernetes.
 pub const SYNC: Duration = Duration::from_secs(15);
 
-type Measured = Arc<BTreeMap<Uid, PodMetrics>>;
+type Measured = Arc<BTreeMap<Uid, Arc<PodMetrics>>>;
 
 /// The autoscaling controller.
 pub struct Autoscalers {
-    scaler: Box<dyn AutoScaler>,
+    scaler: Arc<dyn AutoScaler>,
     sync: Duration,
     /// What was recommended and done, and when to look next by the monotonic clock.
     known: BTreeMap<Key, (ScaleHistory, Duration)>,
@@ -41,13 +41,13 @@ impl std::fmt::Debug for Autoscalers {
 
 impl Default for Autoscalers {
     fn default() -> Self {
-        Autoscalers::new(Box::new(HorizontalAutoScaler), SYNC)
+        Autoscalers::new(Arc::new(HorizontalAutoScaler), SYNC)
     }
 }
 
 impl Autoscalers {
     /// With an autoscaler of the host, which is asked every `sync`.
-    pub fn new(scaler: Box<dyn AutoScaler>, sync: Duration) -> Self {
+    pub fn new(scaler: Arc<dyn AutoScaler>, sync: Duration) -> Self {
         Autoscalers { scaler, sync, known: BTreeMap::new(), usage: BTreeMap::new() }
     }
 
@@ -65,22 +65,20 @@ impl Autoscalers {
                 let milli = i64::try_from(c.cpu_nano_cores.div_ceil(1_000_000)).unwrap_or(i64::MAX);
                 (c.name, milli, c.memory_bytes.and_then(|bytes| i64::try_from(bytes).ok()))
             });
-            (pod.uid, PodMetrics { at, window, containers: containers.collect() })
+            (pod.uid, Arc::new(PodMetrics { at, window, containers: containers.collect() }))
         };
         let measured: Measured = Arc::new(usage.pods.into_iter().map(metrics).collect());
         self.usage.insert(node.clone(), (lease.clone(), measured.clone()));
         Some(measured)
     }
 
-    fn metrics(&mut self, world: &World, pods: &[Arc<Pod>]) -> BTreeMap<Uid, PodMetrics> {
-        let mut all = BTreeMap::new();
-        for pod in pods.iter().filter(|pod| !pod.spec.node_name.is_empty()) {
-            let uid = &pod.metadata.uid;
-            if let Some(metrics) = self.measured(world, &pod.spec.node_name).and_then(|m| m.get(uid).cloned()) {
-                all.insert(uid.clone(), metrics);
-            }
-        }
-        all
+    /// What was measured of each pod.
+    fn metrics(&mut self, world: &World, pods: &[Arc<Pod>]) -> Vec<Option<Arc<PodMetrics>>> {
+        let of = |pod: &Arc<Pod>| {
+            let node = Some(&pod.spec.node_name).filter(|node| !node.is_empty())?;
+            self.measured(world, node)?.get(&pod.metadata.uid).cloned()
+        };
+        pods.iter().map(of).collect()
     }
 }
 

@@ -24,10 +24,12 @@ pub(crate) mod testing;
 
 pub use outcome::{Note, Outcome};
 
+use crate::autoscaling::HorizontalAutoScaler;
 use crate::client::ApiError;
 use crate::driver::world::World;
+use std::sync::Arc;
 use std::time::Duration;
-use steersman_domain::ports::Change;
+use steersman_domain::ports::{AutoScaler, Change};
 use steersman_domain::{Key, Time};
 
 /// The present, as a decision is told it.
@@ -60,10 +62,36 @@ pub trait Reconciler: Send {
     fn answered(&mut self, _key: &Key, _refusal: Option<&ApiError>) {}
 }
 
+/// What an installation decides about its controllers.
+#[derive(Clone)]
+pub struct Settings {
+    /// How long nodes may be silent.
+    pub node_grace: Duration,
+    /// Decides how many replicas workloads have.
+    pub autoscaler: Arc<dyn AutoScaler>,
+    /// How often it is asked.
+    pub autoscaler_sync: Duration,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("node_grace", &self.node_grace).finish_non_exhaustive()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            node_grace: node_lifecycle::NODE_GRACE,
+            autoscaler: Arc::new(HorizontalAutoScaler),
+            autoscaler_sync: horizontal::SYNC,
+        }
+    }
+}
+
 /// Every controller of a cluster, in the order in which they look at a change: the one list, for the live driver, the
-/// simulation and whoever else hosts them. Nodes may be silent for `node_grace`, by custom
-/// [`NODE_GRACE`](node_lifecycle::NODE_GRACE). New controllers are entered here and nowhere else.
-pub fn all(node_grace: Duration) -> Vec<Box<dyn Reconciler>> {
+/// simulation and whoever else hosts them. New controllers are entered here and nowhere else.
+pub fn all(settings: &Settings) -> Vec<Box<dyn Reconciler>> {
     vec![
         Box::new(namespace::NamespaceReconciler),
         Box::new(deployment::Deployments::default()),
@@ -73,9 +101,9 @@ pub fn all(node_grace: Duration) -> Vec<Box<dyn Reconciler>> {
         Box::new(cron_job::CronJobs::default()),
         Box::new(job::Jobs::default()),
         Box::new(disruption::Disruptions),
-        Box::new(horizontal::Autoscalers::default()),
+        Box::new(horizontal::Autoscalers::new(settings.autoscaler.clone(), settings.autoscaler_sync)),
         Box::new(endpoints::EndpointsReconciler),
-        Box::new(node_lifecycle::NodeLifecycle::new(node_grace)),
+        Box::new(node_lifecycle::NodeLifecycle::new(settings.node_grace)),
         Box::new(garbage::Garbage::default()),
         Box::new(housekeeping::Housekeeping::default()),
     ]

@@ -1,7 +1,6 @@
 //! The decision port of autoscaling: how many replicas a workload should have. Synchronous and pure over a snapshot.
 
-use crate::{HorizontalPodAutoscaler, MetricStatus, Pod, Time, Uid};
-use std::collections::BTreeMap;
+use crate::{HorizontalPodAutoscaler, MetricStatus, Pod, Time};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,8 +26,8 @@ pub struct ScaleQuestion<'a> {
     pub status_replicas: i32,
     /// Its pods.
     pub pods: &'a [Arc<Pod>],
-    /// What was measured of them.
-    pub metrics: &'a BTreeMap<Uid, PodMetrics>,
+    /// What was measured of each of them, in the same order; `None`: nothing.
+    pub metrics: &'a [Option<Arc<PodMetrics>>],
     /// What was recommended and done before.
     pub history: &'a ScaleHistory,
     /// Now.

@@ -1,6 +1,7 @@
 //! What a cluster is to be.
 
 use super::{Cluster, StartError};
+use crate::Autoscaling;
 use crate::Scheduling;
 use crate::functions::Registry;
 use crate::simulation::{Simulation, SimulationBuilder};
@@ -24,6 +25,7 @@ pub struct ClusterBuilder {
     pub(super) shim: Vec<OsString>,
     pub(super) node_certificate_lifetime: Duration,
     pub(super) scheduling: Scheduling,
+    pub(super) autoscaling: Autoscaling,
     pub(super) functions: Registry,
 }
 
@@ -42,6 +44,7 @@ impl ClusterBuilder {
             shim: vec![program, "__shim".into()],
             node_certificate_lifetime: Duration::from_secs(365 * 24 * 3600),
             scheduling: Scheduling::default(),
+            autoscaling: Autoscaling::default(),
             functions: Registry::new(),
         }
     }
@@ -136,6 +139,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// What decides how many replicas workloads have, and how often.
+    #[must_use]
+    pub fn autoscaling(mut self, autoscaling: Autoscaling) -> Self {
+        self.autoscaling = autoscaling;
+        self
+    }
+
     /// The same cluster in virtual time, as a function of a seed, for tests: its functions, its scheduling, and as many nodes
     /// as it has simulated ones (without any, as it has nodes). The builder of the [`simulation`](crate::simulation) can say
     /// more.
@@ -151,7 +161,7 @@ impl ClusterBuilder {
         let nodes = if self.simulated_nodes > 0 { self.simulated_nodes } else { self.nodes };
         let builder = Simulation::builder().seed(seed).default_runtime(&super::start::default_runtime(&self));
         let builder = builder.nodes(nodes.into(), super::start::simulated_size());
-        let mut builder = builder.functions(self.functions).scheduling(self.scheduling);
+        let mut builder = builder.functions(self.functions).scheduling(self.scheduling).autoscaling(self.autoscaling);
         builder.needs_machine = needs_machine;
         builder
     }

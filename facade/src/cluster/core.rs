@@ -4,13 +4,12 @@
 use crate::Scheduling;
 use crate::explain::RecordExplainer;
 use std::sync::Arc;
-use std::time::Duration;
 use steersman_application::client::Client;
 use steersman_application::driver::controllers::{self, ControllerHost, Whys};
 use steersman_application::driver::housekeeping;
 use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
 use steersman_application::driver::spawner::Task;
-use steersman_application::reconcile::{self, housekeeping::Retention, node_lifecycle::NODE_GRACE};
+use steersman_application::reconcile::{self, Settings, housekeeping::Retention};
 use steersman_application::scheduling::SchedulingContext;
 use steersman_application::usecase::logs::LogRegistry;
 use steersman_application::usecase::{Api, ApiConfig, ApiPorts};
@@ -31,8 +30,8 @@ pub(crate) struct Core {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) logs: Arc<LogRegistry>,
     pub(crate) config: ApiConfig,
-    /// How long a node may be silent.
-    pub(crate) node_grace: Duration,
+    /// How its controllers work.
+    pub(crate) settings: Settings,
     scheduling: Scheduling,
     records: Records,
     whys: Whys,
@@ -52,7 +51,7 @@ impl Core {
             whys: whys.clone(),
             legend: scheduling.legend(),
         }));
-        Core { api, store, clock, entropy, logs, config, node_grace: NODE_GRACE, scheduling, records, whys }
+        Core { api, store, clock, entropy, logs, config, settings: Settings::default(), scheduling, records, whys }
     }
 
     /// The API in this process.
@@ -62,7 +61,7 @@ impl Core {
 
     /// The controllers, which know nothing yet.
     pub(crate) fn controllers(&self) -> Task {
-        let host = ControllerHost::new(reconcile::all(self.node_grace), self.whys.clone());
+        let host = ControllerHost::new(reconcile::all(&self.settings), self.whys.clone());
         Box::pin(controllers::run(host, self.client(), self.clock.clone()))
     }
 

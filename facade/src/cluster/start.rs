@@ -210,7 +210,10 @@ fn core(options: &ClusterBuilder, home: Option<&Home>) -> Result<Core, StartErro
     };
     let store: Arc<dyn Store> = Arc::new(Heartbeats::beside(Arc::new(memory)));
     let config = ApiConfig { default_runtime: default_runtime(options), service_cidr };
-    Ok(Core::new(CorePorts { store, clock, entropy }, config, options.scheduling.clone()))
+    let mut core = Core::new(CorePorts { store, clock, entropy }, config, options.scheduling.clone());
+    core.settings.autoscaler = options.autoscaling.scaler.clone();
+    core.settings.autoscaler_sync = options.autoscaling.sync;
+    Ok(core)
 }
 
 fn serve_api(
@@ -255,6 +258,7 @@ async fn start_nodes(cluster: &mut Cluster, core: &Core, options: &ClusterBuilde
         functions: Some(cluster.functions.clone()),
         proxy: cluster.path.as_ref().map(|path| (path.proxy().clone(), path.port())),
         default_runtime: core.config.default_runtime.clone(),
+        usage_window: options.autoscaling.window,
         api_server: cluster.door.as_ref().map(|door| {
             let api = reachable(door.address);
             (api.ip().to_string().into(), api.port())

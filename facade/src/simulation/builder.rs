@@ -4,6 +4,7 @@ use super::cluster::{DICE_OF_API, DICE_OF_FUNCTIONS};
 use super::nodes::{Ground, LEASES, Nodes, SimulatedNode};
 use super::record::{Recorder, Wanted};
 use super::{Life, Resources, RuntimeFactory, RuntimeSeat, SimulatedCluster, Simulation, Stalled};
+use crate::Autoscaling;
 use crate::cluster::{Core, CorePorts};
 use crate::functions::{self, Functions, Registry, Seat};
 use crate::{Scheduling, Timeout};
@@ -63,6 +64,7 @@ pub struct SimulationBuilder {
     factories: Vec<RuntimeFactory>,
     limit: Option<Duration>,
     scheduling: Scheduling,
+    autoscaling: Autoscaling,
     functions: Option<Registry>,
     default_runtime: Str,
     /// What was wanted and cannot be simulated.
@@ -93,6 +95,7 @@ impl SimulationBuilder {
             factories: Vec::new(),
             limit: None,
             scheduling: Scheduling::default(),
+            autoscaling: Autoscaling::default(),
             functions: None,
             default_runtime: "simulated".into(),
             needs_machine: None,
@@ -216,6 +219,13 @@ impl SimulationBuilder {
         self
     }
 
+    /// What decides how many replicas workloads have, and how often.
+    #[must_use]
+    pub fn autoscaling(mut self, autoscaling: Autoscaling) -> Self {
+        self.autoscaling = autoscaling;
+        self
+    }
+
     /// The runtime of pods that name none; by default `simulated`.
     #[must_use]
     pub fn default_runtime(mut self, handler: &str) -> Self {
@@ -275,7 +285,9 @@ impl SimulationBuilder {
             ServiceCidr::new(Ipv4Addr::new(10, 96, 0, 0), 12).expect("a range that Kubernetes uses by default");
         let config = ApiConfig { default_runtime: self.default_runtime.clone(), service_cidr };
         let mut core = Core::new(ports, config, self.scheduling);
-        core.node_grace = self.heartbeat.map_or(core.node_grace, |every| every * LEASES);
+        core.settings.node_grace = self.heartbeat.map_or(core.settings.node_grace, |every| every * LEASES);
+        core.settings.autoscaler = self.autoscaling.scaler.clone();
+        core.settings.autoscaler_sync = self.autoscaling.sync;
         let functions = self.functions.take().map(|registry| {
             let entropy = Arc::new(Dice::of(self.seed, DICE_OF_FUNCTIONS));
             let spawner: Arc<dyn Spawner> = Arc::new(spawner.clone());
@@ -295,6 +307,7 @@ impl SimulationBuilder {
             jitter: self.jitter,
             factories: self.factories,
             heartbeat: self.heartbeat,
+            window: self.autoscaling.window,
             stands_in_for: self.stands_in_for,
         };
         SimulatedCluster::new((core, recorder, functions), Nodes::new(ground), (clock, spawner, self.seed))

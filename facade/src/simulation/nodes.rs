@@ -113,6 +113,8 @@ pub(super) struct Ground {
     pub(super) jitter: Duration,
     pub(super) factories: Vec<RuntimeFactory>,
     pub(super) heartbeat: Option<Duration>,
+    /// Over how long usage is measured; a heartbeat of its own comes instead.
+    pub(super) window: Duration,
     /// Handlers of other runtimes, whose pods are simulated too.
     pub(super) stands_in_for: Vec<&'static str>,
 }
@@ -177,6 +179,7 @@ impl Nodes {
         config.capacity = new.size;
         config.labels = new.labels;
         config.taints = new.taints;
+        config.usage_interval = ground.window;
         if let Some(every) = ground.heartbeat {
             (config.lease_interval, config.lease_duration) = (every, every * LEASES);
             config.usage_interval = every;

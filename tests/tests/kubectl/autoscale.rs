@@ -30,8 +30,9 @@ fn a_busy_workload_grows_as_far_as_it_may() {
         let table = k.ok(&["get", "hpa", "busy"]);
         has(&table, "Deployment/busy");
         has(&table, "%/50%");
+        let active = "{.status.conditions[?(@.type=='ScalingActive')].reason}";
+        k.becomes(SOON, "horizontalpodautoscalers.v2.autoscaling/busy", active, "ValidMetricFound");
         let described = k.ok(&["describe", "hpa", "busy"]);
-        has(&described, "ValidMetricFound");
         has(&described, "New size: 3; reason: cpu resource utilization (percentage of request) above target");
         let old = k.json(&["get", "horizontalpodautoscalers.v1.autoscaling", "busy"]);
         assert_eq!(old["spec"]["targetCPUUtilizationPercentage"], 50);

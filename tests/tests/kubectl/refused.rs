@@ -18,8 +18,5 @@ fn what_does_not_work_yet_says_so() {
         ] {
             has(&k.fails(words, &[]).stderr, "not supported");
         }
-        for words in [["top", "pods"], ["top", "nodes"]] {
-            k.fails(&words, &["etrics"]);
-        }
     });
 }

@@ -1,6 +1,7 @@
 //! Scenarios on a whole cluster in memory: what people see happen to their workloads, and the rules that no revision of any
 //! history may break. Time is virtual: it passes only when nothing is left to do.
 
+mod autoscaling;
 mod crashes;
 mod cron;
 mod faults;

@@ -10,7 +10,7 @@ use steersman_application::client::{ApiError, Client, DeleteOptions, Part, Propa
 use steersman_application::driver::controllers::{self, ControllerHost, Whys};
 use steersman_application::driver::scheduler::{self, Records, SchedulerCore};
 use steersman_application::driver::spawner::SpawnHandle;
-use steersman_application::reconcile::{self, node_lifecycle::NODE_GRACE};
+use steersman_application::reconcile;
 use steersman_application::scheduling::{DefaultScheduler, SchedulingContext, default_profiles};
 use steersman_application::usecase::Api;
 use steersman_domain::ports::ContainerSpec;
@@ -113,7 +113,7 @@ impl World {
         let mortals = self.cluster.spawn("mortal-controllers", async move {
             loop {
                 let mortal = Arc::new(Mortal::new(client.clone(), writes));
-                let host = ControllerHost::new(reconcile::all(NODE_GRACE), Whys::default());
+                let host = ControllerHost::new(reconcile::all(&reconcile::Settings::default()), Whys::default());
                 tokio::select! {
                     biased;
                     () = mortal.died() => {}

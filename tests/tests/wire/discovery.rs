@@ -39,7 +39,7 @@ async fn groups_versions_and_resources_are_listed() {
     let policy = world.get("/apis/policy").await.expect(200);
     let versions: Vec<&Value> = policy["versions"].as_array().into_iter().flatten().map(|v| &v["version"]).collect();
     assert_eq!(versions, ["v1", "v1beta1"]);
-    world.get("/apis/metrics.k8s.io/v1beta1").await.refusal(404, "NotFound");
+    world.get("/apis/nothing.example/v1").await.refusal(404, "NotFound");
 }
 
 fn resource<'a>(list: &'a Value, name: &str) -> &'a Value {

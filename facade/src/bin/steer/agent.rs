@@ -5,6 +5,7 @@ use anyhow::Context as _;
 use clap::Args;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 use steersman::http::JoinToken;
 use steersman::{JoinedNode, NodeOptions};
 
@@ -29,6 +30,9 @@ pub(crate) struct Agent {
     /// Where state is kept; else $XDG_STATE_HOME/steersman/agent
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Over how many seconds the usage of pods is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    usage_window: u64,
 }
 
 impl std::fmt::Debug for Agent {
@@ -57,6 +61,7 @@ pub(crate) struct AgentOptions {
     pub(crate) tunnel_port: u16,
     pub(crate) name: Option<String>,
     pub(crate) data_dir: PathBuf,
+    pub(crate) usage_window: Duration,
 }
 
 fn https(text: &str) -> Result<String, String> {
@@ -86,8 +91,9 @@ impl Agent {
         };
         // Read here and not by the parser of arguments, which would print what it refuses.
         let token = token(&self.token).map_err(|why| anyhow::anyhow!("--token: {why}"))?;
-        let Agent { server, address, tunnel_port, name, .. } = self;
-        Ok(AgentOptions { server, token, address, tunnel_port, name, data_dir })
+        let Agent { server, address, tunnel_port, name, usage_window, .. } = self;
+        let usage_window = Duration::from_secs(usage_window);
+        Ok(AgentOptions { server, token, address, tunnel_port, name, data_dir, usage_window })
     }
 }
 
@@ -106,6 +112,7 @@ pub(crate) fn run_agent(options: AgentOptions) -> anyhow::Result<()> {
         name: options.name,
         data_dir: options.data_dir,
         shim: vec![program.into(), "__shim".into()],
+        usage_window: options.usage_window,
     };
     stop::block_on(async move |mut stop| {
         let joined = tokio::select! {

@@ -12,8 +12,9 @@ use follow::Follow;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use steersman::functions::{Registry, workers};
-use steersman::{Cluster, ClusterBuilder};
+use steersman::{Autoscaling, Cluster, ClusterBuilder};
 
 /// The arguments of `up`.
 #[derive(Debug, Args)]
@@ -53,6 +54,12 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "NAME", default_value = "container",
           value_parser = ["task", "process", "container", "simulated"])]
     default_runtime: String,
+    /// How often, in seconds, each autoscaler is looked at
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    autoscaler_sync: u64,
+    /// Over how many seconds the usage of pods is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    usage_window: u64,
 }
 
 /// Where a server keeps its state and listens, with the defaults filled in.
@@ -63,6 +70,8 @@ pub(crate) struct ServeOptions {
     pub(crate) address: Option<IpAddr>,
     /// `task`, `process`, `container` or `simulated`.
     pub(crate) default_runtime: String,
+    /// How often each autoscaler is looked at, and over how long usage is measured.
+    pub(crate) autoscaling: (Duration, Duration),
 }
 
 impl ServeOptions {
@@ -74,6 +83,7 @@ impl ServeOptions {
             .data_dir(&self.data_dir)
             .listen(self.listen)
             .default_runtime(&self.default_runtime)
+            .autoscaling(Autoscaling::default().sync(self.autoscaling.0).window(self.autoscaling.1))
             .functions(functions);
         match self.address {
             Some(address) => builder.address(address),
@@ -107,8 +117,9 @@ impl Serve {
             Some(dir) => std::path::absolute(dir)?,
             None => crate::client::default_state_dir()?,
         };
-        let Serve { listen, address, default_runtime, .. } = self;
-        Ok(ServeOptions { data_dir, listen, address, default_runtime })
+        let Serve { listen, address, default_runtime, autoscaler_sync, usage_window, .. } = self;
+        let autoscaling = (Duration::from_secs(autoscaler_sync), Duration::from_secs(usage_window));
+        Ok(ServeOptions { data_dir, listen, address, default_runtime, autoscaling })
     }
 }
 
