@@ -72,8 +72,10 @@ fn within(replicas: i32, (min, max): (i32, i32)) -> (i32, (bool, &'static str, S
     (replicas, (false, "DesiredWithinRange", "the desired count is within the acceptable range".to_owned()))
 }
 
+/// Whether something was within so many seconds. What seems to come from the future was there before the clock was set
+/// back, and says nothing any more.
 fn after(time: Time, seconds: i32, now: Time) -> bool {
-    now.since(time) < Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    time <= now && now.since(time) < Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
 /// The recommendation that all of the window agree on.

@@ -211,7 +211,7 @@ fn tolerances(question: &ScaleQuestion<'_>) -> Tolerances {
 pub fn remember(question: &ScaleQuestion<'_>, decision: &ScaleDecision, applied: bool) -> ScaleHistory {
     let (now, keep) = (question.now, behavior::memory(question));
     let fresh = |list: &[(Time, i32)]| -> Vec<(Time, i32)> {
-        list.iter().filter(|(at, _)| now.since(*at) < keep.max(Duration::from_secs(1))).copied().collect()
+        list.iter().filter(|(at, _)| *at <= now && now.since(*at) < keep.max(Duration::from_secs(1))).copied().collect()
     };
     let history = question.history;
     let mut next = ScaleHistory {

@@ -441,6 +441,8 @@ fn windows_of_stabilization_hold_both_ways() {
         ("up, nothing was wanted of late", window(60, 300), 4, 100, past(&[(30, 3)]), 4, "ScaleUpStabilized"),
         ("down, no window", window(0, 0), 8, 10, past(&[(1, 8)]), 2, "ReadyForNewScale"),
         ("down, the highest of late", window(0, 100), 8, 10, past(&[(90, 6), (50, 3)]), 6, "ScaleDownStabilized"),
+        ("the clock was set back an hour", window(0, 300), 8, 10, past(&[(-3500, 8)]), 2, "ReadyForNewScale"),
+        ("the clock was set forward an hour", window(0, 300), 8, 10, past(&[(3610, 8)]), 2, "ReadyForNewScale"),
         ("down, beyond its window", window(0, 100), 8, 10, past(&[(101, 8)]), 2, "ReadyForNewScale"),
     ] {
         let decision = decide_at(&autoscaler(1, 100, spec), current, load, &history);
