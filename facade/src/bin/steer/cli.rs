@@ -1,8 +1,8 @@
 //! The command line.
 
 use crate::{
-    agent, apply, delete, describe, events, example, get, logs, message, rollout, scale, server, simulate, token, up,
-    version, why,
+    agent, apply, delete, describe, events, example, get, logs, message, rollout, scale, server, simulate, token, top,
+    up, version, why,
 };
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Logs(Box<logs::Logs>),
     /// Show what happened
     Events(Box<events::Events>),
+    /// Show what pods or nodes use
+    Top(Box<top::Top>),
     /// Tell why an object is as it is
     Why(Box<why::Why>),
     /// Tell what would happen: run manifests, jobs and failures on nodes that are not there, in virtual time

@@ -23,6 +23,7 @@ mod simulate;
 mod stop;
 mod table;
 mod token;
+mod top;
 mod up;
 mod version;
 mod why;
@@ -124,6 +125,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Send(message) => client(message::send(*message)),
         Command::Logs(logs) => client(logs::run(*logs)),
         Command::Events(events) => client(events::run(*events)),
+        Command::Top(top) => client(top::run(*top)),
         Command::Why(why) => client(why::run(*why)),
         Command::Version(version) => client(version::run(version)),
     }?;
