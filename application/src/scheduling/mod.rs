@@ -4,6 +4,7 @@
 //! decision looks at few of them. It binds nothing and waits for nothing: that is the driver's part.
 //! Source of the filters' meaning and wording: kube-scheduler's plug-ins of the same names.
 
+mod bound;
 mod class;
 mod context;
 mod decide;

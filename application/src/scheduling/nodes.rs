@@ -1,10 +1,11 @@
 //! Nodes with what is taken on them: the snapshot that scheduling decides on, kept up to date change by change, and beside it
 //! everything that makes a decision quick: what pods ask for, which nodes suit which class of pods, who is where.
 
+use super::bound::{Bound, Standing, hash_of, hash_of_key, is};
 use super::class::Classes;
 use super::demand::{Demands, Load};
 use super::failures::Failures;
-use super::lookup::{Numbers, hash};
+use super::lookup::Numbers;
 use super::node_info::NodeInfo;
 use super::ranking::Rankings;
 use super::terms::Terms;
@@ -14,36 +15,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use steersman_domain::ledger::{self, Resources};
 use steersman_domain::{Gang, Key, Namespace, Node, Pod, Resource, Revision, Str};
-
-/// A pod that takes room.
-#[derive(Clone, Debug)]
-pub(super) struct Bound {
-    pub(super) pod: Arc<Pod>,
-    pub(super) load: Arc<Load>,
-    /// What it says about other pods; `None`: nothing.
-    pub(super) terms: Option<Arc<Demand>>,
-    pub(super) node: u32,
-    /// Where it stands in the node's list.
-    at: u32,
-    standing: Standing,
-}
-
-/// How a pod stands to its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    There,
-    /// The place is kept for it until others have made room.
-    Reserved,
-    /// It is to make room for another.
-    Going,
-}
-
-impl Bound {
-    /// Whether it ends already, or is about to be told to.
-    pub(super) fn is_going(&self) -> bool {
-        self.standing == Standing::Going || self.pod.metadata.is_deleting()
-    }
-}
 
 /// All nodes by name, and the pods that take room on them.
 #[derive(Clone, Debug, Default)]
@@ -78,20 +49,6 @@ pub struct Nodes {
     pub(super) improved: u64,
     /// Counts all changes.
     pub(super) changed: u64,
-}
-
-fn hash_of(pod: &Pod) -> u64 {
-    hash(&(&pod.metadata.namespace, &pod.metadata.name))
-}
-
-fn hash_of_key(key: &Key) -> u64 {
-    hash(&(&key.namespace, &key.name))
-}
-
-/// Whether the pod in a slot has this name.
-fn is(bound: &[Option<Bound>], slot: u32, namespace: &str, name: &str) -> bool {
-    let pod = bound[slot as usize].as_ref().map(|b| &b.pod.metadata);
-    pod.is_some_and(|pod| pod.name == name && pod.namespace == namespace)
 }
 
 static NO_TERMS: Terms = Terms {

@@ -4,9 +4,10 @@
 //! the least sum of priorities, then the fewest, then those that started last, then the first node by name. Chains are bounded, because
 //! a victim always has a lower priority than the pod that takes its place.
 
+use super::bound::Bound;
 use super::decide::{Attempt, Begun};
 use super::node_info::NodeInfo;
-use super::nodes::{Bound, Nodes};
+use super::nodes::Nodes;
 use super::order::room;
 use super::{Demand, Eligible, Situation};
 use std::cmp::{Ordering, Reverse};
